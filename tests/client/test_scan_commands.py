@@ -50,6 +50,29 @@ def test_scans_are_listed_by_what_is_known_of_them(run: Run, clinic: str) -> Non
     assert len(run("scans", "list", clinic, "--filter", where, "--limit", 3, "--json")) == 3
 
 
+def test_scans_are_copied_to_another_collection_once(run: Run, clinic: str, client: Client) -> None:
+    client.create_collection("second")
+    assert run("scans", "copy", clinic, "c0", "c1", "--to", "second").startswith("2 scans copied")
+    where = json.dumps({"subject_id": ["r0", "r3"]})
+    copied = run("scans", "copy", clinic, "--to", "second", "--filter", where, "--json")
+    assert [item["created"] for item in copied] == [False, False, True, True]
+    run("scans", "copy", clinic, "c2", "none", "--to", "second", code=1)  # and what is there goes
+    assert client.collection("second").scans == 5
+    for wrong in ((), ("c0", "--filter", "{}")):
+        run("scans", "copy", clinic, *wrong, "--to", "second", code=1)
+    client.delete_collection("second")
+
+
+def test_pairs_that_nearly_repeat_each_other_are_listed(run: Run, client: Client) -> None:
+    client.create_collection("pairs")
+    metadata: list[Any] = [{"scan_id": f"q{n}", "subject_id": f"p{n}"} for n in range(2)]
+    client.add_scans("pairs", [frame(90), frame(90)], metadata).raise_for_items()
+    (line,) = run("scans", "duplicates", "pairs").splitlines()
+    assert line.split("\t")[:4] == ["q0", "q1", "same image", "patients different"]
+    assert run("scans", "duplicates", "pairs", "--patients", "same", "--json")["items"] == []
+    client.delete_collection("pairs")
+
+
 def test_a_scan_is_shown_with_its_picture(run: Run, clinic: str, tmp_path: Path) -> None:
     assert run("scans", "show", clinic, "c2", "--json")["subject_id"] == "r1"
     assert "label\tt\tb" in run("scans", "show", clinic, "c2")

@@ -61,6 +61,7 @@ def requests_of(frames: dict[str, list[bytes]]) -> dict[tuple[str, str], dict[st
         ("POST", "/v1/signing-keys"): {"json": {"name": "own", "public_key": PUBLIC_KEY}},
         ("POST", "/v1/collections"): {"json": {"name": "strangers-own"}},
         ("POST", f"{ward}/scans"): files | {"headers": {"Idempotency-Key": "shared-key"}},
+        ("POST", f"{ward}/scans/copy"): {"json": {"to": "mine", "scan_ids": ["scan-1"]}},
         ("POST", f"{ward}/search"): {"json": {"scan_id": "scan-1"}},
         ("POST", "/v1/search"): {"json": {"collections": ["ward"], "scan_id": "scan-1"}},
         ("PATCH", f"{ward}/scans/{{scan_id}}"): {"json": {"labels": {"finding": "x"}}},
@@ -148,6 +149,8 @@ def test_a_strangers_key_gets_404_or_nothing_on_every_route(houses, frames) -> N
                 assert answer.status_code == 404, where
             elif path.endswith("/classifiers/import"):
                 assert answer.json()["code"] == "invalid_artifact", where
+            elif path.endswith("/policy/pseudonyms"):  # the stranger's own policy makes none
+                assert answer.json()["code"] == "conflict", where
             else:
                 assert answer.status_code < 400, where
             if path not in OPEN:

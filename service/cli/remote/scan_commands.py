@@ -1,4 +1,4 @@
-"""Commands for the scans of a collection: list, show, delete, relabel, thumbnails."""
+"""Commands for the scans of a collection: list, show, copy, delete, relabel, thumbnails."""
 
 import json
 from collections.abc import Iterator
@@ -16,11 +16,12 @@ from service.cli.terminal import LOCAL_URL, AsJson, Key, Url, client_at, errors,
 from service.errors import InputError
 from sonoprobe_client import ChangedSince, NotFound
 from sonoprobe_client.bodies import ScanPatchBody
-from sonoprobe_client.models import ScanAnswer
+from sonoprobe_client.models import CopiedScan, NearDuplicateAnswer, ScanAnswer
 
 app = typer.Typer(no_args_is_help=True, help="Scans of a collection.")
 Collection = Annotated[str, typer.Argument(help="Name of the collection.")]
 ScanId = Annotated[str, typer.Argument(help="Id of the scan.")]
+COPIES_PER_REQUEST = 200
 PLAIN: tuple[Literal["subject_id", "study_id"], ...] = ("subject_id", "study_id")
 
 
@@ -95,6 +96,69 @@ def delete_scans(
         finally:  # the receipts of those that are gone
             lines = [line for receipt in gone for line in receipt_rows(receipt)]
             show([receipt.document() for receipt in gone], lines, as_json=as_json)
+
+
+@app.command("copy")
+def copy_scans(
+    collection: Collection,
+    to: Annotated[str, typer.Option(help="The other collection, which exists.")],
+    scan_ids: Annotated[list[str] | None, typer.Argument(help="Ids; or --filter.")] = None,
+    where: Annotated[
+        str | None, typer.Option("--filter", help="All that pass, as JSON, as in POST .../search.")
+    ] = None,
+    as_json: AsJson = False,
+    url: Url = LOCAL_URL,
+    key: Key = None,
+) -> None:
+    """Store scans in another collection as well, without their files.
+
+    Run it again after a failure: what the other collection has already stays as it is.
+    """
+    with client_at(url, key) as client:
+        if bool(scan_ids) == (where is not None):
+            raise InputError("expected either ids of scans or --filter")
+        if where is not None:
+            chosen = [scan.scan_id for scan in client.scans(collection, where=filter_of(where))]
+        else:
+            chosen = list(scan_ids or ())
+        items: list[CopiedScan] = []
+        with progress("copying", len(chosen)) as advance:
+            for start in range(0, len(chosen), COPIES_PER_REQUEST):
+                batch = chosen[start : start + COPIES_PER_REQUEST]
+                items += client.copy_scans(collection, batch, to).items
+                advance(len(batch))
+        failed = [item for item in items if item.problem is not None]
+        for item in failed:
+            reason = item.problem.detail if item.problem else ""
+            errors.print(f"{item.scan_id}: {reason}", markup=False, highlight=False)
+        created = sum(bool(item.created) for item in items)
+        known = len(items) - created - len(failed)
+        line = f"{created} scans copied, {known} were there before, {len(failed)} failed"
+        show([item.document() for item in items], [line], as_json=as_json)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command("duplicates")
+def near_duplicates(
+    collection: Collection,
+    patients: Annotated[
+        Literal["different", "same", "unknown"] | None, typer.Option(help="Only pairs of such.")
+    ] = None,
+    min_similarity: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Cosine at least.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Pairs at most.")] = None,
+    as_json: AsJson = False,
+    url: Url = LOCAL_URL,
+    key: Key = None,
+) -> None:
+    """List pairs of scans that nearly repeat each other, those of different patients first."""
+    with client_at(url, key) as client:
+        found = client.near_duplicates(
+            collection, min_similarity=min_similarity, patients=patients, limit=limit
+        )
+        show(found.document(), map(_pair_row, found.items), as_json=as_json)
 
 
 @app.command()
@@ -219,3 +283,9 @@ def _fields(scan: ScanAnswer) -> Iterator[str]:
     yield from (f"attribute\t{k}\t{_text(v)}" for k, v in sorted(scan.attributes.items()))
     yield f"stored\t{scan.created_at}"
     yield f"changed\t{scan.updated_at}"
+
+
+def _pair_row(pair: NearDuplicateAnswer) -> str:
+    names = f"{pair.first.scan_id}\t{pair.second.scan_id}"
+    same = "same image" if pair.same_image else f"{pair.similarity:.4f}"
+    return f"{names}\t{same}\tpatients {pair.patients}\tdiffers: {', '.join(pair.differs) or '-'}"

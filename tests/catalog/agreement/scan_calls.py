@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from service.catalog.filter_records import ScanFilter
-from service.catalog.records import PolicyPatch, ScanPatch
+from service.catalog.records import NewScan, PolicyPatch, ScanPatch
 from tests.catalog.agreement.both_engines import BothEngines, Refusal, Row
 from tests.catalog.agreement.odd_values import (
     DIM,
@@ -37,6 +37,11 @@ policy_fields = mostly(
     st.sets(st.sampled_from(["retention_days", "keep_images", "description"])), st.just({"name"})
 )
 owner_fields = mostly(st.sets(st.sampled_from(["subject_id", "study_id"])), st.just({"sha256"}))
+
+
+def as_it_is(scan: NewScan) -> NewScan:
+    """What a collection that accepts everything stores."""
+    return scan
 
 
 class ScanCalls(RuleBasedStateMachine):
@@ -153,6 +158,19 @@ class ScanCalls(RuleBasedStateMachine):
             stored = [answer.scan for answer in answers if hasattr(answer, "scan")]
             self.scan_ids += [scan.scan_id for scan in stored]
             self.row_ids += [scan.row_id for scan in stored]
+
+    @rule(
+        owner=owner_numbers,
+        source=collections,
+        other=collections,
+        chosen=st.lists(numbers, max_size=4),
+        encoder=st.sampled_from([ENCODER] * 9 + ["enc_2"]),
+    )
+    def copy_scans(self, owner: int, source: str, other: str, chosen: Any, encoder: str) -> None:
+        scan_ids = [self.scan_id(number) for number in chosen]
+        options = {"encoder_id": encoder, "accept": as_it_is}
+        self.ask("copy_scans", owner, source, other, scan_ids, **options)
+        self.ask("get_collection", owner, other)
 
     @rule(
         owner=owner_numbers,
