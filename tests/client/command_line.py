@@ -1,6 +1,6 @@
 """The command line in this process, built once: building all commands takes longer than most."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -8,6 +8,8 @@ from click.testing import CliRunner, Result
 from typer.main import get_command
 
 from service.cli.main import app
+
+Run = Callable[..., Any]  # words -> what the command printed
 
 
 @cache

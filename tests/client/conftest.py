@@ -1,5 +1,6 @@
 """A real service with the small encoder for the tests of the client."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from service.server import LocalService, local_service
 from service.settings import Settings
 from sonoprobe_client import Client
+from tests.client.command_line import Run, invoke
 from tests.client.pictures import frame
 from tests.service.expected import BUNDLE
 
@@ -26,6 +28,19 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
 def client(tiny: LocalService) -> Iterator[Client]:
     with Client(tiny.url, key=tiny.key) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def run(tiny: LocalService) -> Run:
+    """Run a command; its standard output, as JSON if it was asked for."""
+    address = {"SONOPROBE_URL": tiny.url, "SONOPROBE_KEY": tiny.key}
+
+    def run(*words: object, code: int = 0) -> Any:
+        done = invoke([str(word) for word in words], env=address)
+        assert done.exit_code == code, done.output
+        return json.loads(done.stdout) if "--json" in words else done.stdout
+
+    return run
 
 
 @pytest.fixture(scope="session")

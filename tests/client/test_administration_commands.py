@@ -1,7 +1,7 @@
 """Keys, policies and workspaces of a service far away, by the commands for the catalog here."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,8 @@ import pytest
 from service.server import LocalService, local_service
 from service.settings import Settings
 from sonoprobe_client import Client, NotSignedIn
-from tests.client.command_line import invoke
+from tests.client.command_line import Run, invoke
 from tests.service.expected import BUNDLE
-
-Run = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")

@@ -3,35 +3,17 @@
 import ast
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from service.server import LocalService
 from sonoprobe_client import Client
-from tests.client.command_line import invoke
+from tests.client.command_line import Run
 from tests.client.command_table import PAGE, commands, options_of, page_with, table
 from tests.client.pictures import png
 from tests.client.test_generated import ROOT, SAID_ONCE, is_said
 from tests.house.source_tree import CLIENT, functions_of
 
 WITHOUT_JSON = {"serve", "demo", "openapi"}  # it logs, it is for people, it prints JSON anyway
-Run = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def run(tiny: LocalService) -> Run:
-    """Run a command; its standard output, as JSON if it was asked for."""
-    address = {"SONOPROBE_URL": tiny.url, "SONOPROBE_KEY": tiny.key}
-
-    def run(*words: object, code: int = 0) -> Any:
-        done = invoke([str(word) for word in words], env=address)
-        assert done.exit_code == code, done.output
-        return json.loads(done.stdout) if "--json" in words else done.stdout
-
-    return run
 
 
 def test_the_page_of_the_command_line_lists_every_command() -> None:

@@ -1,7 +1,6 @@
 """Commands for scans and for outcomes of predictions, over a running service."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +8,8 @@ import pytest
 
 from service.server import LocalService
 from sonoprobe_client import Client
-from tests.client.command_line import invoke
+from tests.client.command_line import Run, invoke
 from tests.client.pictures import frame, png
-
-Run = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def run(tiny: LocalService) -> Run:
-    """Run a command; its standard output, as JSON if it was asked for."""
-    address = {"SONOPROBE_URL": tiny.url, "SONOPROBE_KEY": tiny.key}
-
-    def run(*words: object, code: int = 0) -> Any:
-        done = invoke([str(word) for word in words], env=address)
-        assert done.exit_code == code, done.output
-        return json.loads(done.stdout) if "--json" in words else done.stdout
-
-    return run
 
 
 @pytest.fixture(scope="module")
