@@ -5,8 +5,10 @@ Every cell is balanced accuracy on frames of other groups, over paired draws of 
 the seven as examples of their own. Frames are cut out and masked as the service does it. The head
 of ``views`` is that of a version fitted with ``views: true``, with its calibration.
 
-The table ``together`` compares views, unlabelled scans and both. As in ``unlabelled_report.py``
-half of the groups without a labelled frame are the unlabelled scans, and the other half is tested.
+The table ``together`` compares views, unlabelled scans and both, and the same with
+``views: "examples"``, where scans and queries have single embeddings. As in
+``unlabelled_report.py`` half of the groups without a labelled frame are the unlabelled scans, and
+the other half is tested.
 Gains have the 95 % interval over draws; the rows ``mean`` are of all sets.
 
 ``--served DRAWS`` also sends the files of some draws through HTTP, to a service with the shipped
@@ -36,6 +38,7 @@ from service.arrays import Floats, unit_rows
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.errors import NotEnoughExamples
 from service.fewshot.fit import fit, fit_head
+from service.fewshot.head import TeachingViews
 from service.fewshot.semi_supervision.semi_supervised import UnlabelledScans
 from sonoprobe_client import PlainClient
 from training.catalogue.manifest import read_manifest
@@ -46,7 +49,8 @@ from training.evaluation.sets import EvaluationSet, read_sets, subsample
 SERVED_SHOTS, SERVED_TESTED, AT_ONCE = 5, 150, 32
 Sets: TypeAlias = dict[str, tuple[LabelledSet, Floats]]  # labels, and (N, V, D) of the views
 Draw: TypeAlias = dict[str, float]
-TOGETHER = ("unlabelled", "views", "both")
+TOGETHER = ("unlabelled", "views", "both", "examples", "examples_both")
+_PROMISED = ("", "_examples", "_views")
 WAYS = ("single/mean", "all/single", "all/mean", "mean/single", "mean/mean")
 
 
@@ -138,23 +142,30 @@ def _draw(labelled: LabelledSet, unit_NVD: Floats, split: Split) -> Draw:
         )
         guesses_Q = head.logits(kinds[asked][split.test, 0]).argmax(1)
         values[way] = accuracy_percent(truth_Q, guesses_Q)
-    values |= _promises("", labelled, unit_NVD[:, 0], split)
-    return values | _promises("_views", labelled, mean_ND, split)
+    single_ND, train = unit_NVD[:, 0], split.train
+    taught = TeachingViews(single_ND[train], unit_NVD[train])
+    values |= _promises("", labelled, single_ND, split, single_ND[train])
+    values |= _promises("_examples", labelled, single_ND, split, taught)
+    return values | _promises("_views", labelled, mean_ND, split, mean_ND[train])
 
 
 def _promises(
-    suffix: str, labelled: LabelledSet, rows_ND: Floats, split: Split
+    suffix: str,
+    labelled: LabelledSet,
+    rows_ND: Floats,
+    split: Split,
+    teaching: Floats | TeachingViews,
 ) -> dict[str, float]:
-    """Calibration and coverage of a version that is fitted to, and asked with, such rows."""
+    """Calibration and coverage of a version that is fitted so, and asked with such rows."""
     train, test = split.train, split.test
     labels, groups = labelled.labels_N[train].tolist(), labelled.groups_N[train].tolist()
-    fitted = fit(rows_ND[train], labels, groups, encoder_id="report")
+    fitted = fit(teaching, labels, groups, encoder_id="report")
     return promises(suffix, fitted, labelled, fitted.head.logits(rows_ND[test]), test)
 
 
 def _summary(key: Row, by_set: list[list[Draw]]) -> Row:
     row = {**key, **_gains(by_set, "single/single", WAYS)}
-    for name in ("ece", "ece_views", "coverage", "coverage_views"):
+    for name in (f"{what}{of}" for what in ("ece", "coverage") for of in _PROMISED):
         known = [draw[name] for draws in by_set for draw in draws if name in draw]
         if known:
             row[name] = round(float(np.mean(known)), 3)
@@ -182,15 +193,16 @@ def _with_scans(labelled: LabelledSet, unit_NVD: Floats, split: Split, seed: int
     labels = labelled.labels_N[split.train].tolist()
     groups = labelled.groups_N[split.train].tolist()
     values: Draw = {}
-    for rows_ND, plain, with_scans in (
-        (unit_NVD[:, 0], "neither", "unlabelled"),
-        (unit_rows(unit_NVD.mean(1)), "views", "both"),
+    single_ND, mean_ND = unit_NVD[:, 0], unit_rows(unit_NVD.mean(1))
+    taught = TeachingViews(single_ND[split.train], unit_NVD[split.train])
+    for rows_ND, teaching, plain, with_scans in (
+        (single_ND, single_ND[split.train], "neither", "unlabelled"),
+        (mean_ND, mean_ND[split.train], "views", "both"),
+        (single_ND, taught, "examples", "examples_both"),
     ):
         scans = UnlabelledScans(rows_ND[pool], labelled.groups_N[pool].tolist())
         for name, unlabelled in ((plain, None), (with_scans, scans)):
-            fitted = fit(
-                rows_ND[split.train], labels, groups, encoder_id="report", unlabelled=unlabelled
-            )
+            fitted = fit(teaching, labels, groups, encoder_id="report", unlabelled=unlabelled)
             guesses_Q = fitted.head.logits(rows_ND[test]).argmax(1)
             values[name] = accuracy_percent(truth_Q, guesses_Q)
     return values

@@ -118,7 +118,7 @@ async def embed_each_labelled(
             example.subject_id,
             example.study_id,
             file,
-            image.views_D,
+            image.views_VD,
         )
         for file, (image, example) in enumerate(zip(embedded, body.unstored, strict=True))
     ]

@@ -322,14 +322,19 @@ def decode_vector(blob: object, dim: int) -> npt.NDArray[np.float32]:
     return np.frombuffer(blob, "<f4").astype(np.float32, copy=False)
 
 
+STORED_VIEWS = 7  # of an upload of a fit with views; the first is its embedding
+
+
 def frame_part(blob: bytes, dim: int) -> bytes:
-    """The embedding of an upload, without that of its views where it is stored behind it."""
-    return blob[: 4 * dim] if len(blob) == 8 * dim else blob
+    """The embedding of an upload, without those of its views where they are stored behind it."""
+    return blob[: 4 * dim] if len(blob) == 4 * STORED_VIEWS * dim else blob
 
 
 def views_part(blob: bytes, dim: int) -> npt.NDArray[np.float32] | None:
-    """The mean embedding of the views of an upload, float32 (dim,); None where none is stored."""
-    return decode_vector(blob[4 * dim :], dim) if len(blob) == 8 * dim else None
+    """The embeddings of all views of an upload, float32 (7, dim); None where none are stored."""
+    if len(blob) != 4 * STORED_VIEWS * dim:
+        return None
+    return decode_vector(blob, STORED_VIEWS * dim).reshape(STORED_VIEWS, dim)
 
 
 def decode_vectors(blobs: Sequence[object], dim: int) -> npt.NDArray[np.float32]:

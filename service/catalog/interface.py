@@ -6,7 +6,7 @@ CatalogFailure when the engine fails or the catalog is closed, and InputError fo
 valid Unicode; an engine may refuse to look for text with a NUL too, which none stores. UnknownItem
 means that the workspace has no such item.
 
-Shape suffixes: N scans, D embedding width.
+Shape suffixes: N scans, D embedding width, V views of an example.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -101,9 +101,9 @@ class ClassifierCatalog(Protocol):
     def version_views(
         self, workspace_id: str, name: str, number: int, *, dim: int
     ) -> tuple[npt.NDArray[np.float32] | None, ...]:
-        """For the same examples the mean embedding of the views; None where none is stored.
+        """For the same examples views_VD, the first as embedded; None where none are stored.
 
-        Only uploads of fits with views have one. That of a scan is made of its kept pixels.
+        Only uploads of fits with views have some. Those of a scan are made of its kept pixels.
         """
 
     def version_unlabelled(

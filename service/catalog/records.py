@@ -244,7 +244,7 @@ class NewExample(NamedTuple):
         scan: (collection, scan_id) of a stored scan, which has the vector and the subject.
         sha256: of the image file.
         subject_id, study_id, embedding_D: of an upload; None for a stored scan. Of a fit with views
-            the mean embedding of the views follows in the same array, float32 (2 D,).
+            the embeddings of the six other views follow in the same array, float32 (7 D,).
     """
 
     label: str

@@ -3,7 +3,7 @@
 They are columns, because a fit may have 100,000. An example of a multi-label classifier holds its
 labels as one text (``key_of``), so that both kinds are stored, compared and corrected alike.
 
-Shape suffixes: N examples, D embedding width.
+Shape suffixes: N examples, D embedding width, V views of an example.
 """
 
 import json
@@ -37,7 +37,7 @@ class Example(NamedTuple):
         scan: (collection, scan_id) of a stored scan.
         example_id: of an example of an earlier version.
         file: its number among the files of the request, from 0; None = not uploaded.
-        views_D: of an upload, the mean embedding of its views; None where none was made.
+        views_VD: of an upload, the embeddings of its views; None where none were made.
     """
 
     embedding_D: Floats
@@ -49,7 +49,7 @@ class Example(NamedTuple):
     study_id: str | None = None
     example_id: str | None = None
     file: int | None = None
-    views_D: Floats | None = None
+    views_VD: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,13 +280,16 @@ def to_records(examples: Examples, groups: Sequence[str]) -> tuple[NewExample, .
             sha256=sha256,
             subject_id=None if scan else subject_id,
             study_id=None if scan else study_id,
-            embedding_D=None if scan else _stored(row_D, views_D),
+            embedding_D=None if scan else _stored(row_D, views_VD),
         )
-        for label, group, example_id, scan, sha256, subject_id, study_id, row_D, views_D in zip(
+        for label, group, example_id, scan, sha256, subject_id, study_id, row_D, views_VD in zip(
             *columns, strict=True
         )
     )
 
 
-def _stored(embedding_D: Floats, views_D: Floats | None) -> Floats:
-    return embedding_D if views_D is None else np.concatenate([embedding_D, views_D])
+def _stored(embedding_D: Floats, views_VD: Floats | None) -> Floats:
+    """The embedding, and behind it those of the other views."""
+    if views_VD is None:
+        return embedding_D
+    return np.concatenate([embedding_D, views_VD[1:].ravel()])

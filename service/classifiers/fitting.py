@@ -1,6 +1,6 @@
 """Fit a version, single-label or multi-label, to examples, grouped by patient or by similarity.
 
-Shape suffixes: N examples.
+Shape suffixes: N examples, V views of an example, D embedding width.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -19,10 +19,12 @@ from service.catalog.records import (
     NewVersion,
 )
 from service.classifiers.examples import Examples, by_class_name, labels_of, to_records
+from service.classifiers.views.example_views import means_of
 from service.errors import InputError
 from service.fewshot.classifier_fit import ClassifierFit, ViewedRows, fit_classifier, presence
 from service.fewshot.duplicates import closest, near_duplicate_groups, similarity_of_copies
 from service.fewshot.fit import Counted
+from service.fewshot.head import TeachingViews
 from service.fewshot.heldout import without_scores as without_scores
 from service.fewshot.label_quality import refuse_conflicts
 from service.fewshot.portable import to_bytes, to_plain
@@ -32,7 +34,8 @@ from service.fewshot.semi_supervision.semi_supervised import UnlabelledScans
 Kind: TypeAlias = Literal["single_label", "multi_label"]
 SINGLE: Kind = "single_label"
 MULTI: Kind = "multi_label"
-VIEWS = "views"  # setting of a version that is asked with views
+VIEWS = "views"  # setting of a version that is fitted to views
+Views: TypeAlias = bool | Literal["examples"]
 REPORT_DIGITS = 6
 MAX_COMPARED = 10_000  # examples without ids: comparing all pairs takes some seconds
 
@@ -124,7 +127,8 @@ class FitOptions:
         counted: whether frames of one patient and class count once together, or one by one.
         thresholds: label -> probability from which it is present; multi-label only.
         unlabelled: further scans that take part; None = those of the version before.
-        views: fit to the mean embedding of seven views of each example, and be asked with such.
+        views: True = fit to the mean embedding of seven views of each example, and be asked with
+            such; ``examples`` = fit to the seven views, and be asked with single embeddings.
     """
 
     kind: Kind = SINGLE
@@ -132,7 +136,7 @@ class FitOptions:
     counted: Counted | None = None
     thresholds: Mapping[str, float] | None = None
     unlabelled: UnlabelledSelection | None = None
-    views: bool | None = None
+    views: Views | None = None
 
     @property
     def is_given(self) -> bool:
@@ -195,7 +199,12 @@ def options_of(kind: str, settings: Mapping[str, Any]) -> FitOptions:
 
 
 def asks_views(version: ClassifierVersion) -> bool:
-    """Whether a version was fitted with views, and must be asked with them."""
+    """Whether a version was fitted to means of views, and must be asked with such."""
+    return version.settings.get(VIEWS) is True
+
+
+def learns_views(version: ClassifierVersion) -> bool:
+    """Whether a version was fitted to views of its examples, so that the next one needs them."""
     return bool(version.settings.get(VIEWS))
 
 
@@ -212,12 +221,12 @@ def fitted_version(
     author: Author,
     encoder_id: str,
     pool: UnlabelledPool | None = None,
-    views_ND: Floats | None = None,
+    views_NVD: Floats | None = None,
 ) -> NewVersion:
     """Fit and calibrate; the version holds the out-of-fold scores.
 
     Args:
-        views_ND: the mean embedding of the views of each example, for a fit with views.
+        views_NVD: the embeddings of the views of each example, for a fit with views.
 
     Raises:
         ConflictingLabels: equal examples carry different labels.
@@ -229,7 +238,7 @@ def fitted_version(
     names = [examples.name(row) for row in range(len(examples))]
     refuse_conflicts(examples.embeddings_ND, examples.labels, names)
     unlabelled = None if pool is None else pool.beside(examples, grouping)
-    fit = _fit(examples, grouping.groups, options, encoder_id, unlabelled, views_ND)
+    fit = _fit(examples, grouping.groups, options, encoder_id, unlabelled, views_NVD)
     settings = {**settings, **options.to_settings()}
     records = to_records(examples, grouping.groups)
     if pool is not None:
@@ -259,16 +268,20 @@ def _fit(
     options: FitOptions,
     encoder_id: str,
     unlabelled: UnlabelledScans | None,
-    views_ND: Floats | None,
+    views_NVD: Floats | None,
 ) -> ClassifierFit:
     if options.kind == MULTI:
         labels_by_key = {key: labels_of(key) for key in set(examples.labels)}
         targets = presence([labels_by_key[key] for key in examples.labels])
     else:
         targets = {None: examples.labels}
-    rows = examples.embeddings_ND
+    rows: Floats | ViewedRows | TeachingViews = examples.embeddings_ND
+    if views_NVD is not None and options.views == "examples":
+        rows = TeachingViews(examples.embeddings_ND, views_NVD)
+    elif views_NVD is not None:
+        rows = ViewedRows(examples.embeddings_ND, means_of(views_NVD))
     return fit_classifier(
-        rows if views_ND is None else ViewedRows(rows, views_ND),
+        rows,
         targets,
         groups,
         encoder_id=encoder_id,

@@ -364,5 +364,5 @@ def _uploaded(kind: str, upload: UploadedExample, file: int) -> Example:
         upload.subject_id,
         upload.study_id,
         file=file,
-        views_D=upload.views_D,
+        views_VD=upload.views_VD,
     )

@@ -1,6 +1,6 @@
 """Requests to classifiers as plain data, which jobs store and read again.
 
-Shape suffixes: D embedding width.
+Shape suffixes: D embedding width, V views of an example.
 """
 
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ class UploadedExample:
 
     Attributes:
         file: its number among the files of the request, from 0.
-        views_D: the mean embedding of its views; None unless the fit needs it.
+        views_VD: the embeddings of its views, the first its own; None unless they are needed.
     """
 
     embedding_D: Floats
@@ -50,7 +50,7 @@ class UploadedExample:
     subject_id: str | None = None
     study_id: str | None = None
     file: int | None = None
-    views_D: Floats | None = None
+    views_VD: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from service.arrays import Floats
+from service.catalog.codec import STORED_VIEWS
 from service.catalog.interface import Catalog
 from service.catalog.records import Author, Classifier, ClassifierVersion, NewVersion
 from service.classifiers.examples import Changes, Examples, changed
@@ -29,7 +30,7 @@ from service.classifiers.loaded import LoadedClassifier, Support, load_classifie
 from service.classifiers.portable_versions import version_of_document
 from service.classifiers.signing.signatures import SIGNATURE, SignatureState
 from service.classifiers.sources import Sources
-from service.classifiers.views.example_views import ExampleViews
+from service.classifiers.views.example_views import ExampleViews, means_of
 from service.classifiers.views.kept_views import EmbedViews, KeptViews
 from service.errors import (
     EncoderMismatch,
@@ -200,13 +201,16 @@ class ClassifierStore:
         raise NameTaken("the workspace has a classifier of this name")
 
     def query_rows(self, workspace_id: str, asks_views: bool, examples: Examples) -> Floats:
-        """What a head is fitted to or asked with: embeddings, or the means of those of views.
+        """What a head is asked with: embeddings, or the means of those of views.
 
         Raises:
             ViewsMissing, Overloaded: as ``ExampleViews.of``.
         """
         if not asks_views:
             return examples.embeddings_ND
+        return means_of(self._views_of(workspace_id, examples))
+
+    def _views_of(self, workspace_id: str, examples: Examples) -> Floats:
         if self._views is None:
             raise ViewsMissing("this program has no encoder to make views with")
         return self._views.of(workspace_id, examples)
@@ -230,14 +234,27 @@ class ClassifierStore:
         kinds["uploads"] = len(examples) - kinds["scans"]
         settings = {**settings, SOURCE: {**settings.get(SOURCE, {}), **kinds}}
         pool = None if pool is None else pool.without(examples)
-        views_ND = None
+        views_NVD = None
         if options.views:
-            if pool is not None:
-                raise InputError("unlabelled scans cannot take part in a fit with views")
-            views_ND = self.query_rows(workspace_id, True, examples)
+            self._check_views(options, examples, pool)
+            views_NVD = self._views_of(workspace_id, examples)
         return fitted_version(
-            examples, options, settings, author, self._encoder_id, pool=pool, views_ND=views_ND
+            examples, options, settings, author, self._encoder_id, pool=pool, views_NVD=views_NVD
         )
+
+    def _check_views(
+        self, options: FitOptions, examples: Examples, pool: UnlabelledPool | None
+    ) -> None:
+        """Raises InputError, TooManyItems: before the views are made."""
+        if options.views is True and pool is not None:
+            # The scans have single embeddings: those would be compared with means of views.
+            raise InputError("unlabelled scans take part in a fit with views: examples, not true")
+        most = self._max_examples // STORED_VIEWS
+        if options.views == "examples" and len(examples) > most:
+            raise TooManyItems(
+                f"expected at most {most} examples with views, each of which is fitted to, "
+                f"got {len(examples)}"
+            )
 
     def require_encoder(self, encoder_id: str) -> None:
         """Raises EncoderMismatch: it is not the loaded one."""

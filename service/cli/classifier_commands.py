@@ -63,6 +63,10 @@ def fit(
         bool,
         typer.Option("--views", help="Fit to seven views of each image; predictions take longer."),
     ] = False,
+    of_examples: Annotated[
+        bool,
+        typer.Option("--views-of-examples", help="The same, and predictions take no longer."),
+    ] = False,
     as_json: AsJson = False,
     url: Url = LOCAL_URL,
     key: Key = None,
@@ -72,11 +76,13 @@ def fit(
     With a collection the labels are written into its scans, and every scan with a label of the
     task takes part; `refit` then learns later labels.
     """
+    if views and of_examples:
+        raise typer.BadParameter("expected --views or --views-of-examples, got both")
     with client_at(url, key, retries=0) as client:
         files = labelled_files(source)
         body: NewClassifierBody = {"name": name}
-        if views:
-            body["views"] = True
+        if views or of_examples:
+            body["views"] = "examples" if of_examples else True
         if unlabelled is not None:
             body["unlabelled"] = {"collection": unlabelled}
         if collection is None:

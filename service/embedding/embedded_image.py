@@ -1,6 +1,6 @@
 """The options of a request to the pipeline, and the result for one file.
 
-Shape suffixes: H W frame, D embedding width, h w places of a feature map.
+Shape suffixes: H W frame, D embedding width, V views, h w places of a feature map.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -92,6 +92,7 @@ class EmbeddedImage:
         used_png: the pixels that the encoder received, without loss or metadata; with the region
             mode ``none`` they give the same embedding. None as ``mapped``.
         views_D: the mean embedding of all views, pooled as ``embedding_D``; None unless requested.
+        views_VD: the embedding of each view, pooled so; None as ``views_D``.
     """
 
     sha256: str
@@ -104,6 +105,7 @@ class EmbeddedImage:
     mapped: MappedImage | None = None
     used_png: bytes | None = None
     views_D: Floats | None = None
+    views_VD: Floats | None = None
 
     @property
     def format(self) -> str:

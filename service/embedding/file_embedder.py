@@ -5,7 +5,7 @@ most ``WINDOW`` frames of one file are between the two, so a long clip needs lit
 leaves room in the queue for other requests. A still is a file of one frame. Workspaces take turns
 for the threads.
 
-Shape suffixes: S encoder side, h w used region.
+Shape suffixes: S encoder side, h w used region, V views, D embedding width.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ import numpy as np
 from service.arrays import Floats, Pixels
 from service.embedding.batcher import Encoded
 from service.embedding.embedded_image import EmbeddedImage, EmbedOptions, MappedImage
-from service.embedding.pooling import FrameEmbedding, mean_of_views, pool, pool_views
+from service.embedding.pooling import FrameEmbedding, pool, pool_means, pool_views
 from service.errors import CorruptImage, DecodeLimit
 from service.fairness.fair_queue import QueueState
 from service.fairness.fair_threads import FairThreads
@@ -87,10 +87,10 @@ class _PreparedFrame:
 
 @dataclass(frozen=True, slots=True)
 class _EncodedRegion:
-    """The result for one region; ``views_D`` is None unless requested."""
+    """The result for one region; ``views_VD`` is None unless requested."""
 
     frame: Encoded
-    views_D: Floats | None
+    views_VD: Floats | None
 
 
 @dataclass(slots=True)
@@ -177,7 +177,7 @@ class _FrameStream:
                 time_s,
                 results[digest].frame.embedding_D,
                 region=region,
-                views_D=results[digest].views_D,
+                views_VD=results[digest].views_VD,
             )
             for index, time_s, region, digest in self._places
         ]
@@ -201,7 +201,7 @@ async def _encoded(encoder: FrameQueue, frame: _PreparedFrame) -> _EncodedRegion
         return _EncodedRegion(encoded, None)
     # One by one: the queue has room for WINDOW frames of a file, and not for seven times as many.
     views = [encoded.embedding_D, *[await encoder.submit(view) for view in frame.more_views]]
-    return _EncodedRegion(encoded, mean_of_views(views))
+    return _EncodedRegion(encoded, np.stack(views))
 
 
 class FileEmbedder:
@@ -290,7 +290,8 @@ class FileEmbedder:
             file.thumbnail_jpeg,
             mapped,
             file.used_png,
-            frames[0].views_D if is_still else pool_views(tuple(frames)),
+            frames[0].view_mean if is_still else pool_means(tuple(frames)),
+            frames[0].views_VD if is_still else pool_views(tuple(frames)),
         )
 
     def _decode_timed(

@@ -222,7 +222,7 @@ class Pipeline:
             self._admitted.give_back(workspace_id, images)
 
     def views_of_kept(self, images: Sequence[bytes]) -> list[Floats]:
-        """The mean embedding of the views of kept pixels, for a thread beside the event loop.
+        """views_VD of kept pixels, for a thread beside the event loop.
 
         Raises:
             ServiceError: as ``embed_all``, and the first error of an image.
@@ -237,9 +237,9 @@ class Pipeline:
         for image in asyncio.run_coroutine_threadsafe(work, self._loop).result():
             if isinstance(image, ServiceError):
                 raise image
-            if image.views_D is None:
+            if image.views_VD is None:
                 raise EncoderFailure("the encoder gave no views")
-            rows.append(image.views_D)
+            rows.append(image.views_VD)
         return rows
 
     def live(self, options: EmbedOptions = DEFAULT_OPTIONS) -> LiveFrames:

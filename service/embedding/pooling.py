@@ -1,6 +1,6 @@
 """The embeddings of the frames of a clip -> one embedding, and the frames to keep.
 
-Shape suffixes: T frames, D embedding width.
+Shape suffixes: T frames, D embedding width, V views of a frame.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class FrameEmbedding:
         embedding_D: float32, unit length.
         copies: number of frames of the clip that it represents, itself included.
         region: which of the used regions of the frame, 0 = the largest.
-        views_D: mean embedding of its views, unit length; None unless requested.
+        views_VD: the embeddings of its views, the first as ``embedding_D``; None unless requested.
     """
 
     index: int
@@ -32,7 +32,12 @@ class FrameEmbedding:
     embedding_D: Floats
     copies: int = 1
     region: int = 0
-    views_D: Floats | None = None
+    views_VD: Floats | None = None
+
+    @property
+    def view_mean(self) -> Floats | None:
+        """Mean embedding of its views, unit length; None unless they were requested."""
+        return None if self.views_VD is None else mean_of_views(self.views_VD)
 
 
 def place_of(frame: FrameEmbedding, regions_used: int) -> int:
@@ -50,17 +55,26 @@ def pool(frames: tuple[FrameEmbedding, ...]) -> Floats:
     return _mean([frame.embedding_D for frame in frames], [frame.copies for frame in frames])
 
 
-def pool_views(frames: tuple[FrameEmbedding, ...]) -> Floats | None:
+def pool_means(frames: tuple[FrameEmbedding, ...]) -> Floats | None:
     """As ``pool``, of the means of the views; None where a frame has none."""
-    views = [frame.views_D for frame in frames if frame.views_D is not None]
+    views = [mean_D for frame in frames if (mean_D := frame.view_mean) is not None]
     if not views or len(views) < len(frames):
         return None
     return _mean(views, [frame.copies for frame in frames])
 
 
-def mean_of_views(embeddings: Sequence[Floats]) -> Floats:
+def pool_views(frames: tuple[FrameEmbedding, ...]) -> Floats | None:
+    """As ``pool`` of each view, float32 (V, D); None where a frame has none."""
+    views = [frame.views_VD for frame in frames if frame.views_VD is not None]
+    if not views or len(views) < len(frames):
+        return None
+    copies = [frame.copies for frame in frames]
+    return np.stack([_mean(same_TD, copies) for same_TD in zip(*views, strict=True)])
+
+
+def mean_of_views(views_VD: Floats) -> Floats:
     """The mean embedding of the views of one region, at unit length: float32 (D,)."""
-    return _mean(embeddings, [1] * len(embeddings))
+    return _mean(list(views_VD), [1] * len(views_VD))
 
 
 def _mean(embeddings: Sequence[Floats], copies: Sequence[int]) -> Floats:

@@ -22,6 +22,7 @@ from service.fewshot.classifier import (
 )
 from service.fewshot.fit import Counted, Fit, check_names, fit
 from service.fewshot.forecast import affordable_forecasts
+from service.fewshot.head import TeachingViews
 from service.fewshot.heldout import OutOfFold
 from service.fewshot.novelty import novelty
 from service.fewshot.report import ClassifierReport, classifier_report, head_report
@@ -78,7 +79,7 @@ def presence(labels: Sequence[frozenset[str]]) -> dict[str | None, Sequence[str]
 
 
 def fit_classifier(
-    embeddings_ND: npt.NDArray[np.floating] | ViewedRows,
+    embeddings_ND: npt.NDArray[np.floating] | ViewedRows | TeachingViews,
     targets: Mapping[str | None, Sequence[str]],
     groups: Sequence[str],
     *,
@@ -91,7 +92,7 @@ def fit_classifier(
     """Fit one head per target.
 
     Args:
-        embeddings_ND: one row per example, or both rows of a fit with views.
+        embeddings_ND: one row per example, or its rows in a fit with views.
         targets: ``{None: class of each example}``, or ``presence`` of several labels.
         groups: N patients, studies or images.
         thresholds: class or label -> probability from which it is called.
@@ -107,10 +108,10 @@ def fit_classifier(
         _refuse_unknown(targets, thresholds, "thresholds")
         _refuse_unknown(targets, weights, "class weights")
     scans = _affordable(unlabelled, len(targets))
-    frames_ND, rows_ND, asked_with = _rows(embeddings_ND)
+    frames_ND, rows, asked_with = _rows(embeddings_ND)
     fits = {
         label: fit(
-            rows_ND,
+            rows,
             classes,
             groups,
             encoder_id=encoder_id,
@@ -130,7 +131,7 @@ def fit_classifier(
         usual = novelty(frames_ND, first.labels_N, first.groups_N)
         classifier = FewShotClassifier(encoder_id, heads, usual, asked_with)
         classifier = classifier.with_thresholds(thresholds or {})
-        report = _report(classifier, fits, rows_ND)
+        report = _report(classifier, fits, rows)
     without_label = None if None in targets else _without_label(targets)
     return ClassifierFit(
         classifier,
@@ -149,11 +150,13 @@ def _refuse_unknown(
 
 
 def _rows(
-    rows: npt.NDArray[np.floating] | ViewedRows,
-) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating], AskedWith]:
+    rows: npt.NDArray[np.floating] | ViewedRows | TeachingViews,
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating] | TeachingViews, AskedWith]:
     """For distances, for the heads, and what these are then asked with."""
     if isinstance(rows, ViewedRows):
         return rows.frames_ND, rows.views_ND, "views"
+    if isinstance(rows, TeachingViews):
+        return rows.asked_ND, rows, "frame"
     return rows, rows, "frame"
 
 
@@ -165,15 +168,15 @@ def _affordable(scans: UnlabelledScans | None, heads: int) -> UnlabelledScans | 
 def _report(
     classifier: FewShotClassifier,
     fits: Mapping[str | None, Fit],
-    embeddings_ND: npt.NDArray[np.floating],
+    rows: npt.NDArray[np.floating] | TeachingViews,
 ) -> ClassifierReport:
     nested = {label: fitted.scores.nested for label, fitted in fits.items()}
-    forecasts = affordable_forecasts(embeddings_ND, nested)
+    forecasts = affordable_forecasts(rows, nested)
     heads = tuple(
         head_report(label, fits[label].report, head, fits[label].scores, forecasts[label])
         for label, head in classifier.heads.items()
     )
-    return classifier_report(heads, classifier.novelty, len(embeddings_ND))
+    return classifier_report(heads, classifier.novelty, len(rows))
 
 
 def _weights(label: str | None, weights: Mapping[str, float]) -> Mapping[str, float] | None:

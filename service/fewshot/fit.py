@@ -4,7 +4,7 @@ The head is fitted to all examples. With very many, a drawn sample serves to cho
 to evaluate the head, because more rows would change neither.
 
 Shape suffixes: N examples, M sampled examples, C classes, D embedding width, R rank of the
-examples.
+examples, V views of an example.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,14 @@ from service.fewshot.crossval import (
     grouped_folds,
 )
 from service.fewshot.duplicates import fingerprints
-from service.fewshot.head import LinearHead, refuse_lengths, unit_rows
+from service.fewshot.head import (
+    LinearHead,
+    TeachingViews,
+    asked_and_views,
+    refuse_lengths,
+    unit_rows,
+    unit_views,
+)
 from service.fewshot.heldout import HeadScores, HeldOut, guesses
 from service.fewshot.report import FitReport, fit_report, sample_report
 from service.fewshot.semi_supervision.semi_supervised import (
@@ -44,7 +51,7 @@ Name = TypeVar("Name", str, bytes)
 MAX_CLASS_NAME = 128  # characters
 MAX_CLASSES = 1000
 MAX_WEIGHT_RATIO = 1000.0  # between two classes; beyond it one would be ignored
-LARGE = 5000  # examples; with more, a sample is scored
+LARGE = 5000  # rows that teach; with more, a sample is scored
 SAMPLE_ROWS = 1000  # rows of the sample, in all
 MIN_ROWS_PER_CLASS = 5  # rows of each class, where it has them
 _CHUNK = 1024
@@ -60,7 +67,7 @@ class Fit:
 
 
 def fit(
-    embeddings_ND: npt.NDArray[np.floating],
+    embeddings_ND: npt.NDArray[np.floating] | TeachingViews,
     labels: Sequence[str],
     groups: Sequence[str],
     *,
@@ -76,7 +83,7 @@ def fit(
     it, and for the reported accuracy chooses it again without the fold that is scored.
 
     Args:
-        embeddings_ND: one row per example.
+        embeddings_ND: one row per example, or its views and the row that it is asked with.
         labels: N class names.
         groups: N patients, studies or images that must not be on both sides of a split.
         weights: class -> weight relative to the others; None = all the same.
@@ -96,7 +103,7 @@ def fit(
 
 
 def fit_head(
-    embeddings_ND: npt.NDArray[np.floating],
+    embeddings_ND: npt.NDArray[np.floating] | TeachingViews,
     labels: Sequence[str],
     groups: Sequence[str],
     *,
@@ -134,19 +141,20 @@ class _Task:
 
 
 def _task(
-    embeddings_ND: npt.NDArray[np.floating],
+    embeddings: npt.NDArray[np.floating] | TeachingViews,
     labels: Sequence[str],
     groups: Sequence[str],
     weights: Mapping[str, float] | None,
     counted: Counted,
 ) -> _Task:
-    if not len(embeddings_ND) == len(labels) == len(groups):
+    if not len(embeddings) == len(labels) == len(groups):
         raise InputError(
-            f"expected one label and group per row, got {len(embeddings_ND)} rows, "
+            f"expected one label and group per row, got {len(embeddings)} rows, "
             f"{len(labels)} labels, {len(groups)} groups"
         )
     classes = _classes(labels)
-    large = len(labels) > LARGE
+    embeddings_ND, views_NVD = asked_and_views(embeddings)
+    large = is_large(embeddings)
     labels_N, groups_N = _numbered(labels), _numbered(groups)
     # The order of the upload must not change the folds.
     rows_N = (
@@ -155,21 +163,39 @@ def _task(
     order_N = np.lexsort((rows_N, labels_N, groups_N))
     labels_N, groups_N = labels_N[order_N], groups_N[order_N]
     weights_C = class_weights(classes, weights)
+    views_NVR: npt.NDArray[np.floating] | None = None
     if large:
         rows_NR: npt.NDArray[np.floating] = slim_unit_rows(embeddings_ND, order_N)
         axes_RD = np.eye(rows_NR.shape[1])  # there are more rows than axes: rotation gains nothing
-    else:
+        views_NVR = None if views_NVD is None else _slim_views(views_NVD, order_N)
+    elif views_NVD is None:
         rows_NR, axes_RD = _rotated(unit_rows(embeddings_ND[order_N]))
+    else:  # the solution lies in the span of the views; the rest of a row changes no score
+        views_NVR, axes_RD = _rotated(unit_views(views_NVD[order_N]))
+        rows_NR = unit_rows(embeddings_ND[order_N]) @ axes_RD.T
     counts_N = counts_of(labels_N, groups_N, counted)
-    problem = LogisticProblem(rows_NR, labels_N, len(classes), counts_N, weights_C)
+    problem = LogisticProblem(rows_NR, labels_N, len(classes), counts_N, weights_C, views_NVR)
     return _Task(problem, groups_N, classes, axes_RD, order_N)
 
 
-def _rotated(unit_ND: Doubles) -> tuple[Doubles, Doubles]:
-    """Rows in their own span (N, R), and the axes of it (R, D)."""
+def is_large(rows: npt.NDArray[np.floating] | TeachingViews) -> bool:
+    """Whether so many rows teach that a sample of the examples is scored."""
+    views = rows.views if isinstance(rows, TeachingViews) else 1
+    return len(rows) * views > LARGE
+
+
+def _rotated(unit: Doubles) -> tuple[Doubles, Doubles]:
+    """Rows (N, D), or views (N, V, D), in their own span (.., R), and the axes of it (R, D)."""
+    flat_ND = unit.reshape(-1, unit.shape[-1])
     with threadpool_limits(1):
-        axes_RD: Doubles = np.linalg.svd(unit_ND, full_matrices=False)[2]
-        return unit_ND @ axes_RD.T, axes_RD
+        axes_RD: Doubles = np.linalg.svd(flat_ND, full_matrices=False)[2]
+        return unit @ axes_RD.T, axes_RD
+
+
+def _slim_views(views_NVD: npt.NDArray[np.floating], order_N: Ints) -> Floats:
+    _, views, width = views_NVD.shape
+    order_M = (order_N[:, None] * views + np.arange(views)).ravel()
+    return slim_unit_rows(views_NVD.reshape(-1, width), order_M).reshape(-1, views, width)
 
 
 def _classes(labels: Sequence[str]) -> tuple[str, ...]:
@@ -249,11 +275,17 @@ def _semi_supervised(
     validation: CrossValidation,
     scans: NumberedScans,
 ) -> tuple[SemiSupervised | None, UnlabelledReport]:
+    views_NVR = task.problem.views_NVR
     if part.size < task.problem.size:
-        because = f"there are more than {LARGE} labelled examples, which are enough"
+        most = LARGE // task.problem.views
+        because = f"there are more than {most} labelled examples, which are enough"
         return None, UnlabelledReport(len(scans.groups_U), False, because)
     # Unlabelled rows do not lie in the span of the labelled ones.
-    labelled = replace(task.problem, rows_NR=task.problem.rows_NR @ task.axes_RD)
+    labelled = replace(
+        task.problem,
+        rows_NR=task.problem.rows_NR @ task.axes_RD,
+        views_NVR=None if views_NVR is None else views_NVR @ task.axes_RD,
+    )
     logits_NC, c = validation.chosen_NC, validation.chosen_c
     return with_unlabelled(labelled, task.groups_N, folds, logits_NC, scans, c)
 
@@ -290,7 +322,7 @@ def _restored(task: _Task, values_N: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def sample_rows(problem: LogisticProblem, seed: int) -> Ints:
     """Row numbers to cross-validate on, ascending: all, or a sample balanced over classes."""
-    if problem.size <= LARGE:
+    if problem.size * problem.views <= LARGE:
         return np.arange(problem.size)
     rng = np.random.default_rng(seed)
     per_class = max(MIN_ROWS_PER_CLASS, SAMPLE_ROWS // problem.classes)

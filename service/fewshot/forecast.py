@@ -1,7 +1,7 @@
 """What more examples would give: a learning curve and its inverse power law.
 
 Shape suffixes: N examples, M sampled examples, R repeats, P points of a curve, C classes, T test
-rows.
+rows, V views of an example, K rows of the kernel.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from service.arrays import Doubles, Ints
 from service.errors import InputError
 from service.fewshot.crossval import DEFAULT_C, grouped_folds
-from service.fewshot.head import unit_rows
+from service.fewshot.head import TeachingViews, asked_and_views, unit_rows, unit_views
 from service.fewshot.heldout import HeldOut
 from service.fewshot.metrics import balanced_accuracy
 from service.fewshot.solver import LogisticProblem, kernel_logits, kernel_of
@@ -76,7 +76,7 @@ class Forecast:
 
 
 def forecast(
-    embeddings_ND: npt.NDArray[np.floating],
+    rows: npt.NDArray[np.floating] | TeachingViews,
     held_out: HeldOut,
     *,
     each_class: bool = True,
@@ -86,7 +86,7 @@ def forecast(
     """Fit heads to more and more groups, score them on other groups, and extrapolate.
 
     Args:
-        embeddings_ND: the fitted rows.
+        rows: what was fitted; views teach, and are not asked.
         held_out: ``Fit.scores.nested`` of the same rows.
         each_class: whether to forecast the gains of single classes, which takes longer.
         max_per_class: greatest number of groups per class to use; None = all.
@@ -94,8 +94,8 @@ def forecast(
     Raises:
         InputError: lengths differ, or rows that are zero or not finite.
     """
-    if len(embeddings_ND) != len(held_out.labels_N):
-        raise InputError(f"expected {len(held_out.labels_N)} rows, got {len(embeddings_ND)}")
+    if len(rows) != len(held_out.labels_N):
+        raise InputError(f"expected {len(held_out.labels_N)} rows, got {len(rows)}")
     groups_C = held_out.groups_per_class()
     lacking = {
         name: int(MIN_GROUPS - groups)
@@ -107,18 +107,18 @@ def forecast(
         return Forecast((), None, None, None, None, None, reason, lacking)
     rows_M = _sample(held_out, max_per_class, seed)
     few = held_out.rows(rows_M)
-    problem = LogisticProblem(unit_rows(embeddings_ND[rows_M]), few.labels_N, len(few.classes))
+    problem = _problem(rows, rows_M, few)
     own_groups_C, gains = few.groups_per_class().tolist(), {}
     # Many small problems: the threads of the products would only wait for each other.
     with threadpool_limits(1):
-        kernel_MM = kernel_of(problem.rows_NR)
+        kernel = _Kernel.of(problem)
         splits = list(_splits(problem, few.groups_N, seed))
         sizes_P = _sizes(min(own_groups_C))
-        scores_RP = _curves(problem, kernel_MM, splits, sizes_P)
+        scores_RP = _curves(problem, kernel, splits, sizes_P)
         if each_class and len(few.classes) <= MAX_CLASSES:
             for c, groups in enumerate(own_groups_C):
                 sizes_Q = _sizes(groups)
-                scores_RQ = _curves(problem, kernel_MM, splits, sizes_Q, only=c)
+                scores_RQ = _curves(problem, kernel, splits, sizes_Q, only=c)
                 gain, low, high = _gain(sizes_Q, scores_RQ, groups)[2:]
                 gains[few.classes[c]] = ClassGain(gain, (low, high))
     useful = {name: gain.gain for name, gain in gains.items() if gain.gain > 0}
@@ -135,6 +135,44 @@ def forecast(
         gain_per_class=gains,
         most_useful_class=max(useful, key=useful.__getitem__) if useful else None,
     )
+
+
+def _problem(
+    rows: npt.NDArray[np.floating] | TeachingViews, rows_M: Ints, few: HeldOut
+) -> LogisticProblem:
+    asked_ND, views_NVD = asked_and_views(rows)
+    views_MVR = None if views_NVD is None else unit_views(views_NVD[rows_M])
+    unit_MR, classes = unit_rows(asked_ND[rows_M]), len(few.classes)
+    return LogisticProblem(unit_MR, few.labels_N, classes, views_NVR=views_MVR)
+
+
+class _Kernel(NamedTuple):
+    """Products of all rows of a problem: those that are asked, then the views that teach."""
+
+    rows: LogisticProblem
+    kernel_KK: Doubles
+    asked: int
+    views: int  # of each row; 0 = the asked rows teach
+
+    @classmethod
+    def of(cls, problem: LogisticProblem) -> "_Kernel":
+        if problem.views_NVR is None:
+            return cls(problem, kernel_of(problem.rows_NR), problem.size, 0)
+        views, taught = problem.views, problem.taught(np.arange(problem.size))
+        rows = LogisticProblem(
+            np.concatenate([problem.rows_NR, taught.rows_NR]),
+            np.concatenate([problem.labels_N, taught.labels_N]),
+            problem.classes,
+            np.concatenate([np.ones(problem.size), np.full(taught.size, 1 / views)]),
+        )
+        return cls(rows, kernel_of(rows.rows_NR), problem.size, views)
+
+    def teaching(self, rows_M: Ints) -> Ints:
+        """The numbers of the rows that teach for some of the asked ones."""
+        if not self.views:
+            return rows_M
+        numbers: Ints = self.asked + rows_M[:, None] * self.views + np.arange(self.views)
+        return numbers.ravel()
 
 
 class _Split(NamedTuple):
@@ -156,7 +194,7 @@ def _splits(problem: LogisticProblem, groups_N: Ints, seed: int) -> Iterator[_Sp
 
 def _curves(
     problem: LogisticProblem,
-    kernel_NN: Doubles,
+    kernel: _Kernel,
     splits: Sequence[_Split],
     sizes_P: Ints,
     only: int | None = None,
@@ -171,8 +209,8 @@ def _curves(
         fits = []
         for _, test, by_class in splits:
             parts = [rows[:size] if only in (None, c) else rows for c, rows in enumerate(by_class)]
-            fits.append((np.concatenate(parts), test))
-        logits = kernel_logits(problem, kernel_NN, fits, DEFAULT_C)
+            fits.append((kernel.teaching(np.concatenate(parts)), test))
+        logits = kernel_logits(kernel.rows, kernel.kernel_KK, fits, DEFAULT_C)
         for split, logits_TC in zip(splits, logits, strict=True):
             guesses_RPN[split.repeat, p, split.test] = logits_TC.argmax(1)
     labels_N, classes = problem.labels_N, problem.classes
@@ -193,7 +231,7 @@ def _sample(held_out: HeldOut, max_per_class: int | None, seed: int) -> Ints:
 
 
 def affordable_forecasts(
-    embeddings_ND: npt.NDArray[np.floating], heads: Mapping[str | None, HeldOut]
+    rows: npt.NDArray[np.floating] | TeachingViews, heads: Mapping[str | None, HeldOut]
 ) -> dict[str | None, Forecast]:
     """The forecast of each head, from a sample of examples that keeps a fit fast.
 
@@ -201,24 +239,28 @@ def affordable_forecasts(
     there are too many classes or labels.
 
     Args:
-        embeddings_ND: the fitted rows.
+        rows: what was fitted; each view takes the time of a row.
         heads: label -> ``Fit.scores.nested`` of the same rows.
 
     Raises:
         InputError: as ``forecast``.
     """
     budget = MAX_COST // len(heads)
+    each = rows.views if isinstance(rows, TeachingViews) else 1
     forecasts = {}
     for label, held_out in heads.items():
         classes, groups_C = len(held_out.classes), held_out.groups_per_class()
-        curve_cost = _CURVE_COST + int(groups_C.sum()) * classes
-        max_per_class = (budget - _CURVE_COST) // classes**2
+        curve_cost = _CURVE_COST + int(groups_C.sum()) * classes * each
+        max_per_class = (budget - _CURVE_COST) // (classes**2 * each)
+        if each > 1 and len(heads) * classes**2 <= MAX_CLASSES**2:
+            # Measured with 7 views: 6 classes of so few groups take half a second.
+            max_per_class = max(max_per_class, MIN_GROUPS)
         if max_per_class < MIN_GROUPS <= groups_C.min():
             reason = "too many classes or labels to forecast within a fit"
             forecasts[label] = Forecast((), None, None, None, None, None, reason, {})
             continue
         forecasts[label] = forecast(
-            embeddings_ND,
+            rows,
             held_out,
             each_class=curve_cost * (classes + 1) <= budget,
             max_per_class=max_per_class,

@@ -1,6 +1,6 @@
 """A linear head on unit-length embeddings.
 
-Shape suffixes: N S rows, C classes, D embedding width.
+Shape suffixes: N S rows, C classes, D embedding width, V views of a row.
 """
 
 import tokenize
@@ -58,6 +58,41 @@ class LinearHead:
     def probabilities(self, embeddings_ND: npt.NDArray[np.floating]) -> Doubles:
         """float64 (N, C), rows sum to 1, in the order of ``classes``; not calibrated."""
         return softmax(self.logits(embeddings_ND))
+
+
+@dataclass(frozen=True, slots=True)
+class TeachingViews:
+    """Examples whose views teach, each with 1 / V of the weight, and which are asked as they are.
+
+    Attributes:
+        asked_ND: one embedding of each, as of a query: what out-of-fold scores are made from.
+        views_NVD: the embeddings of its views.
+    """
+
+    asked_ND: npt.NDArray[np.floating]
+    views_NVD: npt.NDArray[np.floating]
+
+    def __len__(self) -> int:
+        return len(self.asked_ND)
+
+    @property
+    def views(self) -> int:
+        """V."""
+        return int(self.views_NVD.shape[1])
+
+
+def asked_and_views(
+    rows: npt.NDArray[np.floating] | TeachingViews,
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating] | None]:
+    """(N, D) what is asked, and (N, V, D) what teaches in its place, if anything does."""
+    if isinstance(rows, TeachingViews):
+        return rows.asked_ND, rows.views_NVD
+    return rows, None
+
+
+def unit_views(views_NVD: npt.NDArray[np.floating]) -> Doubles:
+    """Views at unit length, float64. Raises InputError as ``unit_rows``."""
+    return unit_rows(views_NVD.reshape(-1, views_NVD.shape[-1])).reshape(views_NVD.shape)
 
 
 def softmax(logits_NC: Doubles) -> Doubles:

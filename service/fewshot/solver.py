@@ -7,7 +7,7 @@ The loss takes the rows in blocks: the gradient of a block then finds its rows i
 cache, where products with all rows would read them twice from memory.
 
 Shape suffixes: N rows, M rows of one fit, B rows of a block, C classes, R features,
-W = R + 1 columns, bias last.
+W = R + 1 columns, bias last, V views of a row.
 """
 
 import math
@@ -174,6 +174,8 @@ class LogisticProblem:
         rows_NR: float64, or float32 for very many rows.
         counts_N: weight of each row before classes are balanced; None = 1 each.
         class_weights_C: weight of each class relative to the others; None = all the same.
+        views_NVR: rows that teach in the place of ``rows_NR``, V of each, which share its weight;
+            ``rows_NR`` are then only asked. None = each row teaches itself.
     """
 
     rows_NR: npt.NDArray[np.floating]
@@ -181,11 +183,17 @@ class LogisticProblem:
     classes: int
     counts_N: Doubles | None = None
     class_weights_C: Doubles | None = None
+    views_NVR: npt.NDArray[np.floating] | None = None
 
     @property
     def size(self) -> int:
         """N."""
         return len(self.labels_N)
+
+    @property
+    def views(self) -> int:
+        """The number of rows that teach for each row."""
+        return 1 if self.views_NVR is None else int(self.views_NVR.shape[1])
 
     def part(self, rows_M: Ints) -> "LogisticProblem":
         """The problem of some rows; this one when they are all."""
@@ -196,6 +204,22 @@ class LogisticProblem:
             rows_NR=self.rows_NR[rows_M],
             labels_N=self.labels_N[rows_M],
             counts_N=None if self.counts_N is None else self.counts_N[rows_M],
+            views_NVR=None if self.views_NVR is None else self.views_NVR[rows_M],
+        )
+
+    def taught(self, train: Ints) -> "LogisticProblem":
+        """The problem of the rows that teach for ``train``: their views, where there are any."""
+        part = self.part(train)
+        if part.views_NVR is None:
+            return part
+        views, width = part.views, part.views_NVR.shape[2]
+        counts_M = np.ones(part.size) if part.counts_N is None else part.counts_N
+        return replace(
+            part,
+            rows_NR=part.views_NVR.reshape(-1, width),
+            labels_N=np.repeat(part.labels_N, views),
+            counts_N=np.repeat(counts_M / views, views),
+            views_NVR=None,
         )
 
     def without(self, rows: Ints) -> Ints:
@@ -232,6 +256,9 @@ class LogisticProblem:
 
         Rows are weighted by ``shares``; the bias is not penalised. ``train`` must hold all classes.
         """
+        if self.views_NVR is not None:
+            views = self.taught(train)
+            return views.solve(np.arange(views.size), c, tolerance=tolerance)
         share_M = self.shares(train)
         loss = self._loss(train, share_M, c)
         if len(train) <= MANY_ROWS:

@@ -95,6 +95,9 @@ def test_a_classifier_with_views_is_fitted_at_the_command_line(run, labels: Path
     document = labels.with_name("viewed.json")
     run("export", "viewed", "--out", document)
     assert json.loads(document.read_text())["asked_with"] == "views"
+    run("fit", "taught", labels, "--views-of-examples")
+    assert json.loads(run("show", "taught", "--json"))["accuracy"] == "standard"
+    run("fit", "both", labels, "--views", "--views-of-examples", code=2)
 
 
 def test_a_folder_in_a_collection_is_fitted_and_judged_as_known(run, tmp_path: Path) -> None:

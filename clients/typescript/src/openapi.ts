@@ -2918,9 +2918,9 @@ export interface components {
             unlabelled?: components["schemas"]["UnlabelledBody"] | null;
             /**
              * Views
-             * @description Fit to seven views of each example and predict with accuracy high, which takes seven times as long; scans need kept images. Null: no, or as in the version before.
+             * @description true: fit to seven views of each example and predict with accuracy high, which takes seven times as long. examples: fit to the views and predict without. Scans need kept images. Null: no, or as in the version before.
              */
-            views?: boolean | null;
+            views?: boolean | "examples" | null;
         };
         /**
          * ExamplePage
@@ -4451,9 +4451,9 @@ export interface components {
             unlabelled?: components["schemas"]["UnlabelledBody"] | null;
             /**
              * Views
-             * @description Fit to seven views of each example and predict with accuracy high, which takes seven times as long; scans need kept images. Null: no, or as in the version before.
+             * @description true: fit to seven views of each example and predict with accuracy high, which takes seven times as long. examples: fit to the views and predict without. Scans need kept images. Null: no, or as in the version before.
              */
-            views?: boolean | null;
+            views?: boolean | "examples" | null;
         };
         /**
          * NewCollectionBody
@@ -5607,9 +5607,9 @@ export interface components {
             version?: string;
             /**
              * Views
-             * @description Fit to seven views of each example and predict with accuracy high, which takes seven times as long; scans need kept images. Null: no, or as in the version before.
+             * @description true: fit to seven views of each example and predict with accuracy high, which takes seven times as long. examples: fit to the views and predict without. Scans need kept images. Null: no, or as in the version before.
              */
-            views?: boolean | null;
+            views?: boolean | "examples" | null;
         };
         /**
          * RefitResult
@@ -6999,9 +6999,9 @@ export interface components {
             unlabelled_not_kept?: number | null;
             /**
              * Views
-             * @description True: fitted to views, asked with views.
+             * @description true: fitted to views, asked with views; examples: fitted to views.
              */
-            views?: boolean | null;
+            views?: boolean | "examples" | null;
         } & {
             [key: string]: unknown;
         };

@@ -249,7 +249,7 @@ def _item(image: EmbeddedImage | ServiceError) -> PredictionQuery | None:
     if isinstance(image, ServiceError):
         return None
     frames = tuple(
-        QueryFrame(f.index, f.embedding_D, f.copies, f.region, f.views_D) for f in image.used
+        QueryFrame(f.index, f.embedding_D, f.copies, f.region, f.view_mean) for f in image.used
     )
     findings = frozenset(finding.reason for finding in image.analysis.findings)
     device = image.info.device

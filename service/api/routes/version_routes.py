@@ -25,7 +25,7 @@ from service.api.shapes.version_shapes import (
 )
 from service.api.source_limits import source_changes
 from service.api.version_names import VersionInPath, VersionName
-from service.classifiers.fitting import asks_views
+from service.classifiers.fitting import learns_views
 from service.classifiers.portable_versions import export_document, export_onnx
 from service.classifiers.registry import Classifier, ClassifierVersion
 
@@ -115,11 +115,11 @@ async def change_examples(
     change_request = body.request(name, version, caller.author, if_match)
 
     async def act() -> JSONResponse:
-        with_views = body.views
-        if with_views is None:
+        with_views = bool(body.views)
+        if body.views is None:
             find = service.registry.find
             _, base = await asyncio.to_thread(find, caller.workspace_id, name, version)
-            with_views = asks_views(base)
+            with_views = learns_views(base)
         uploads = await embed_labelled(service, body, files, with_views=with_views)
         change = partial(service.registry.change, caller.workspace_id, change_request, uploads)
         return version_created(*await service.fits.run(change))

@@ -170,10 +170,11 @@ class FitFields(Body):
     unlabelled: UnlabelledBody | None = Field(
         None, description="Null: none, or the scans of the version before."
     )
-    views: bool | None = Field(
+    views: bool | Literal["examples"] | None = Field(
         None,
-        description="Fit to seven views of each example and predict with accuracy high, which "
-        "takes seven times as long; scans need kept images. Null: no, or as in the version before.",
+        description="true: fit to seven views of each example and predict with accuracy high, "
+        "which takes seven times as long. examples: fit to the views and predict without. Scans "
+        "need kept images. Null: no, or as in the version before.",
     )
 
     def fit_options(self, kind: Kind = "single_label") -> FitOptions:

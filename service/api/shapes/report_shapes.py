@@ -259,7 +259,9 @@ class VersionSettings(BaseModel):
     operation_id: str | None = None
     class_weights: dict[str, float] | None = None
     counted: str | None = None
-    views: bool | None = Field(None, description="True: fitted to views, asked with views.")
+    views: bool | Literal["examples"] | None = Field(
+        None, description="true: fitted to views, asked with views; examples: fitted to views."
+    )
     thresholds: dict[str, float] | None = Field(None, description=MULTI_LABEL_ONLY)
     operating_points: list[OperatingPointAnswer] | None = Field(
         None, description="Thresholds that were set, with their metrics."

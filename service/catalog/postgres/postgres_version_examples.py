@@ -3,7 +3,7 @@
 Whole columns are sent as arrays, because a fit may have 100,000 examples. (COPY is faster, but is
 not allowed into tables with row-level security.)
 
-Shape suffixes: N examples, D embedding width.
+Shape suffixes: N examples, D embedding width, V views of an example.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pgvector import Vector
 from psycopg.rows import DictRow, tuple_row
 
-from service.catalog.codec import encode_vector
+from service.catalog.codec import STORED_VIEWS, encode_vector
 from service.catalog.ids import new_ids
 from service.catalog.plain_text import name_of, require_optional_name
 from service.catalog.postgres.postgres_database import Connection
@@ -112,17 +112,22 @@ def _embeddings(connection: Connection, which: Which, dim: int) -> npt.NDArray[n
 
 
 def _frame_part(sent: bytes, dim: int) -> bytes:
-    """The embedding of an upload, without that of its views where it is stored behind it.
+    """The embedding of an upload, without those of its views where they are stored behind it.
 
     Cut here and not by ``subvector``, which would copy each of 100,000 vectors in the server.
     """
-    return sent[: _HEADER_BYTES + 4 * dim] if len(sent) == _HEADER_BYTES + 8 * dim else sent
+    return sent[: _HEADER_BYTES + 4 * dim] if _has_views(sent, dim) else sent
+
+
+def _has_views(sent: bytes, dim: int) -> bool:
+    return len(sent) == _HEADER_BYTES + 4 * STORED_VIEWS * dim
 
 
 def _views_part(sent: bytes, dim: int) -> npt.NDArray[np.float32] | None:
-    if len(sent) != _HEADER_BYTES + 8 * dim:
+    if not _has_views(sent, dim):
         return None
-    return np.frombuffer(sent, ">f4", dim, _HEADER_BYTES + 4 * dim).astype(np.float32)
+    views_VD = np.frombuffer(sent, ">f4", offset=_HEADER_BYTES).reshape(STORED_VIEWS, dim)
+    return views_VD.astype(np.float32)
 
 
 def _of_version(connection: Connection, query: str, which: Which) -> list[tuple[Any, ...]]:

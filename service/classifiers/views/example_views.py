@@ -1,13 +1,13 @@
-"""The mean embedding of the views of examples: stored with an upload, made of kept pixels of scans.
+"""The embeddings of the views of examples: stored with an upload, made of kept pixels of scans.
 
 Nothing of a scan is stored beside it for this, so nothing is left of one that is erased.
 
-Shape suffixes: N examples, D embedding width.
+Shape suffixes: N examples, V views of each, D embedding width.
 """
 
 import numpy as np
 
-from service.arrays import Floats
+from service.arrays import Floats, unit_rows
 from service.catalog.interface import Catalog
 from service.classifiers.examples import Examples
 from service.classifiers.views.kept_views import KeptViews
@@ -22,7 +22,7 @@ class ExampleViews:
         self._kept = kept
 
     def of(self, workspace_id: str, examples: Examples) -> Floats:
-        """float32 (N, D), in the order of the examples.
+        """float32 (N, V, D), in the order of the examples.
 
         Raises:
             ViewsMissing: no pixels of a scan are kept as one picture, or an upload came without
@@ -31,15 +31,15 @@ class ExampleViews:
         """
         pixels = self._pixels_of(workspace_id, examples)
         rows = dict(zip(pixels, self._kept.of(list(pixels.values())), strict=True))
-        stored = [rows.get(row, views_D) for row, views_D in enumerate(examples.views)]
-        return np.stack([views_D for views_D in stored if views_D is not None])
+        stored = [rows.get(row, views_VD) for row, views_VD in enumerate(examples.views)]
+        return np.stack([views_VD for views_VD in stored if views_VD is not None])
 
     def _pixels_of(self, workspace_id: str, examples: Examples) -> dict[int, bytes]:
         """Row -> kept pixels, of the examples without stored views."""
         pixels: dict[int, bytes] = {}
         missing = 0
-        for row, (scan, views_D) in enumerate(zip(examples.scans, examples.views, strict=True)):
-            if views_D is not None:
+        for row, (scan, views_VD) in enumerate(zip(examples.scans, examples.views, strict=True)):
+            if views_VD is not None:
                 continue
             png = None if scan is None else self._catalog.kept_image(workspace_id, *scan)
             if png is None:
@@ -52,3 +52,8 @@ class ExampleViews:
                 "and scans of collections that keep images, of one frame and region each"
             )
         return pixels
+
+
+def means_of(views_NVD: Floats) -> Floats:
+    """The mean embedding of the views of each example, at unit length: float32 (N, D)."""
+    return unit_rows(views_NVD.mean(1, dtype=np.float64)).astype(np.float32)

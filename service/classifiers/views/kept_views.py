@@ -1,6 +1,6 @@
-"""Kept pixels -> the mean embedding of their views, a few at a time and when there is room.
+"""Kept pixels -> the embeddings of their views, a few at a time and when there is room.
 
-Shape suffixes: D embedding width.
+Shape suffixes: V views, D embedding width.
 """
 
 import time
@@ -10,7 +10,7 @@ from typing import TypeAlias
 from service.arrays import Floats
 from service.errors import Overloaded
 
-EmbedViews: TypeAlias = Callable[[Sequence[bytes]], list[Floats]]  # kept pixels -> views_D of each
+EmbedViews: TypeAlias = Callable[[Sequence[bytes]], list[Floats]]  # kept pixels -> views_VD of each
 AT_ONCE = 8  # scans, each of which is embedded seven times
 WAIT_S, TRIES = 0.5, 240  # for room in the queue of the encoder, which other requests share
 
@@ -26,7 +26,7 @@ class KeptViews:
         self._embed = embed
 
     def of(self, images: Sequence[bytes]) -> list[Floats]:
-        """views_D of each.
+        """views_VD of each.
 
         Raises:
             Overloaded: the encoder has had no room for two minutes.

@@ -235,9 +235,10 @@ class Propagation:
     def fitted(self) -> tuple[tuple[Doubles, Doubles], float, int]:
         """Weights (C, D) and bias of the head, the agreement, and how many scans taught it."""
         every_N = np.arange(self._labelled.size)
-        problem, agreement = self._taught(every_N, np.ones(len(self._pool_UD), np.bool_))
+        every_U = np.ones(len(self._pool_UD), np.bool_)
+        problem, agreement = self._taught(every_N, every_U)
         head = problem.solve(np.arange(problem.size), self._c)
-        return head, agreement, problem.size - len(every_N)
+        return head, agreement, problem.size - self._labelled.size * self._labelled.views
 
     def out_of_fold(self, folds: Sequence[Ints]) -> Doubles:
         """(N, C) logits of each fold's rows by a head that knows nothing of their groups."""
@@ -252,7 +253,11 @@ class Propagation:
         return logits_NC
 
     def _taught(self, train: Ints, kept_U: Bools) -> tuple[LogisticProblem, float]:
-        """The labelled rows ``train`` with the scans that teach, and the agreement."""
+        """The rows that teach for ``train`` with the scans that teach, and the agreement.
+
+        Views of the labelled rows teach as they do alone. The graph holds one embedding of each
+        row and scan, so that it compares like with like.
+        """
         labelled = self._labelled.part(train)
         is_train_N = np.isin(np.arange(self._labelled.size), train)
         labels_M = np.concatenate([self._labelled.labels_N, np.full(len(kept_U), -1)])
@@ -268,12 +273,13 @@ class Propagation:
         rows_T = np.flatnonzero(agrees_U & (sure_U > 0))
         if len(rows_T) > MAX_TAUGHT:
             rows_T = np.sort(np.random.default_rng(0).permutation(rows_T)[:MAX_TAUGHT])
-        counts_N = np.ones(labelled.size) if labelled.counts_N is None else labelled.counts_N
+        rows = labelled.taught(np.arange(labelled.size))
+        counts_N = np.ones(rows.size) if rows.counts_N is None else rows.counts_N
         counts_T = WEIGHT * sure_U[rows_T] * self._counts_U[rows_T]
         taught = replace(
-            labelled,
-            rows_NR=np.concatenate([labelled.rows_NR, self._pool_UD[rows_T]]),
-            labels_N=np.concatenate([labelled.labels_N, spread_U[rows_T]]),
+            rows,
+            rows_NR=np.concatenate([rows.rows_NR, self._pool_UD[rows_T]]),
+            labels_N=np.concatenate([rows.labels_N, spread_U[rows_T]]),
             counts_N=np.concatenate([counts_N, counts_T]),
         )
         agreement = float(agrees_U[kept_U].mean()) if kept_U.any() else 0.0

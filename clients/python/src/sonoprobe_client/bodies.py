@@ -143,9 +143,10 @@ class ExampleChangesBody(TypedDict, total=False):
     """Multi-label: label -> threshold of its probability; 0.5 by default."""
     unlabelled: UnlabelledBody | None
     """Null: none, or the scans of the version before."""
-    views: bool | None
-    """Fit to seven views of each example and predict with accuracy high, which takes seven times
-    as long; scans need kept images. Null: no, or as in the version before.
+    views: bool | Literal["examples"] | None
+    """true: fit to seven views of each example and predict with accuracy high, which takes seven
+    times as long. examples: fit to the views and predict without. Scans need kept images.
+    Null: no, or as in the version before.
     """
 
 
@@ -318,9 +319,10 @@ class NewClassifierBody(TypedDict, total=False):
     """Multi-label: label -> threshold of its probability; 0.5 by default."""
     unlabelled: UnlabelledBody | None
     """Null: none, or the scans of the version before."""
-    views: bool | None
-    """Fit to seven views of each example and predict with accuracy high, which takes seven times
-    as long; scans need kept images. Null: no, or as in the version before.
+    views: bool | Literal["examples"] | None
+    """true: fit to seven views of each example and predict with accuracy high, which takes seven
+    times as long. examples: fit to the views and predict without. Scans need kept images.
+    Null: no, or as in the version before.
     """
 
 
@@ -499,9 +501,10 @@ class RefitBody(TypedDict, total=False):
     """Null: none, or the scans of the version before."""
     version: str
     """Version to start from: a number, `published` or `latest`."""
-    views: bool | None
-    """Fit to seven views of each example and predict with accuracy high, which takes seven times
-    as long; scans need kept images. Null: no, or as in the version before.
+    views: bool | Literal["examples"] | None
+    """true: fit to seven views of each example and predict with accuracy high, which takes seven
+    times as long. examples: fit to the views and predict without. Scans need kept images.
+    Null: no, or as in the version before.
     """
 
 

@@ -2040,8 +2040,8 @@ class VersionSettings(Answer):
     """Null: none were given."""
     unlabelled_not_kept: int | None = None
     """Unlabelled scans that were deleted meanwhile."""
-    views: bool | None = None
-    """True: fitted to views, asked with views."""
+    views: bool | str | None = None
+    """true: fitted to views, asked with views; examples: fitted to views."""
 
 
 class WindowTestAnswer(Answer):
