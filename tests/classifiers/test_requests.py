@@ -30,7 +30,7 @@ def request() -> FitRequest:
     return FitRequest(
         "k",
         ExampleSelection("c", "t", {"fluid": "yes"}, where, scans),
-        FitOptions("multi_label", {"a": 2.0}, "frames", {"a": 0.25}),
+        FitOptions("multi_label", {"a": 2.0}, "frames", {"a": 0.25}, views="examples"),
         Author("key_1", "ward"),
     )
 
@@ -56,6 +56,7 @@ def test_what_is_left_out_has_its_default() -> None:
         ({"examples": {"where": {"has_subject": "yes"}}}, "has_subject"),
         ({"examples": {"tasks": ["t"]}}, "tasks"),
         ({"options": {"kind": "regression"}}, "kind"),
+        ({"options": {"views": "queries"}}, "views"),
         ({"options": {"class_weights": {"a": True}}}, "class_weights"),
     ],
 )

@@ -25,7 +25,7 @@ from service.catalog.validation import require_text
 from service.errors import UnknownItem
 
 _HEADER_BYTES = 4  # of a vector as pgvector sends it
-VECTORS_AT_ONCE = 1000  # which take a few megabytes
+VECTORS_AT_ONCE = 1000  # which take a few megabytes, with views 30
 _OF_VERSION = f"""
     FROM classifiers AS k
     JOIN classifier_versions AS v ON v.classifier_seq = k.seq
