@@ -154,7 +154,7 @@ def _task(
         )
     classes = _classes(labels)
     embeddings_ND, views_NVD = asked_and_views(embeddings)
-    large = is_large(embeddings)
+    large = _is_large(embeddings)
     labels_N, groups_N = _numbered(labels), _numbered(groups)
     # The order of the upload must not change the folds.
     rows_N = (
@@ -178,7 +178,7 @@ def _task(
     return _Task(problem, groups_N, classes, axes_RD, order_N)
 
 
-def is_large(rows: npt.NDArray[np.floating] | TeachingViews) -> bool:
+def _is_large(rows: npt.NDArray[np.floating] | TeachingViews) -> bool:
     """Whether so many rows teach that a sample of the examples is scored."""
     views = rows.views if isinstance(rows, TeachingViews) else 1
     return len(rows) * views > LARGE
