@@ -24,8 +24,7 @@ from postgres_process import postgres_process
 from replica_processes import HAProxy, Replica, has_haproxy, replicas
 
 from service.cli import demo as steps
-from sonoprobe_client import ApiError
-from sonoprobe_client import PlainClient as Client
+from sonoprobe_client import ApiError, Client, NoAnswer
 
 COUNT = 2
 SHOTS = 5
@@ -55,7 +54,7 @@ class PatientClient(Client):
         while True:
             try:
                 return super().request(method, path, headers=headers, **request)
-            except (ApiError, httpx.TransportError) as error:
+            except (ApiError, NoAnswer) as error:
                 is_lasting = isinstance(error, ApiError) and error.status not in MENDED
                 if is_lasting or time.monotonic() > deadline:
                     raise
@@ -117,10 +116,10 @@ def run(group: Sequence[Replica], client: PatientClient, repeats: int) -> None:
     kill = killed_after(group[1], 2)
     for line in steps.teach(client, stored, labelled=SHOTS, repeats=repeats, on_done=kill):
         say(line)
-    names = {found["name"] for found in client.classifiers()}
+    names = {found.name for found in client.classifiers()}
     say(
         f"{len(names)} classifiers were fitted and {client.repeated} requests repeated; "
-        f"{group[0].name} answers alone now: {client.ready()['status']}"
+        f"{group[0].name} answers alone now: {client.ready().status}"
     )
 
 
