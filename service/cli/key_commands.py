@@ -26,11 +26,10 @@ from service.cli.terminal import (
     Key,
     Server,
     catalog_at,
-    client_at,
     errors,
     explained,
-    require_own_workspace,
     show,
+    workspace_at,
 )
 from service.settings import read_settings
 
@@ -70,8 +69,7 @@ def keys_create(
     """Create a key and print it once; only its hash is stored."""
     roles = role or [] if role or scope else [ADMIN]
     if server is not None:
-        with client_at(server, key) as client:
-            require_own_workspace(workspace)
+        with workspace_at(server, key, workspace) as client:
             made = client.create_key(
                 name,
                 roles=roles,
@@ -104,8 +102,7 @@ def keys_list(
 ) -> None:
     """List all keys, including revoked ones, with state, rights and last use."""
     if server is not None:
-        with client_at(server, key) as client:
-            require_own_workspace(workspace)
+        with workspace_at(server, key, workspace) as client:
             found = [answer.document() for answer in client.list_keys()]
     else:
         with explained(), catalog_at(read_settings()) as catalog:
@@ -182,8 +179,7 @@ def keys_rotate(
     """Create the successor of a key, with its name and rights, and print it once."""
     told = f"replaces {key_id}"
     if server is not None:
-        with client_at(server, key) as client:
-            require_own_workspace(workspace)
+        with workspace_at(server, key, workspace) as client:
             expires_at = _time_in(expires_days)
             made = client.rotate_key(key_id, overlap_s=overlap_s, expires_at=expires_at)
             _tell_secret(made.key.document(), made.secret, told, as_json=as_json)
@@ -209,8 +205,7 @@ def keys_revoke(
 ) -> None:
     """Revoke a key permanently."""
     if server is not None:
-        with client_at(server, key) as client:
-            require_own_workspace(workspace)
+        with workspace_at(server, key, workspace) as client:
             gone = client.revoke_key(key_id)
             show(gone.document(), [f"revoked {gone.key_id}"], as_json=as_json)
             return

@@ -20,10 +20,9 @@ from service.cli.terminal import (
     Key,
     Server,
     catalog_at,
-    client_at,
     explained,
-    require_own_workspace,
     show,
+    workspace_at,
 )
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.encoder import ultrasound_test_of
@@ -45,8 +44,7 @@ def policy_show(
 ) -> None:
     """Print the policy of a workspace, what holds of it, and what the workspace stores."""
     if server is not None:
-        with client_at(server, key) as client:
-            require_own_workspace(workspace)
+        with workspace_at(server, key, workspace) as client:
             usage = client.usage().workspace or ()
             found = client.policy().document()
             found["stored"] = {u.limit: u.used for u in usage if u.limit in STORED}
@@ -70,8 +68,7 @@ def policy_set(
 ) -> None:
     """Replace the policy of a workspace; running services follow with their next request."""
     if server is not None:
-        with client_at(server, key) as client:
-            require_own_workspace(workspace)
+        with workspace_at(server, key, workspace) as client:
             made = client.replace_policy(cast(PolicyBody, _document(file)))
             show(made.document(), [json.dumps(made.document(), indent=1)], as_json=as_json)
             _tell_unfit(made.unfit or {})
@@ -127,8 +124,7 @@ def policy_pseudonymize(
     it; `operations wait` waits for it.
     """
     if server is not None:
-        with client_at(server, key) as client:
-            require_own_workspace(workspace)
+        with workspace_at(server, key, workspace) as client:
             begun = client.pseudonymize()
             show(begun.document(), [operation_row(begun)], as_json=as_json)
             return

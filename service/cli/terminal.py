@@ -20,13 +20,13 @@ from service.opening.catalog_opening import catalog_of
 from service.server import LocalService, local_service
 from service.settings import EnvironmentLogin, Settings, read_settings
 from sonoprobe_client import Client, MachineLogin, SonoprobeError
+from sonoprobe_client.synchronous.transport import RETRIES
 
 console = Console()
 errors = Console(stderr=True)
 NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL)
 
 Url = Annotated[str, typer.Option(envvar="SONOPROBE_URL", help="Address of the service.")]
-RETRIES = 4
 LOCAL_URL = "http://127.0.0.1:8000"
 NewCollection = Annotated[str, typer.Option(help="Collection; created if it is missing.")]
 Key = Annotated[str | None, typer.Option(envvar="SONOPROBE_KEY", help="API key.")]
@@ -68,10 +68,17 @@ def client_at(url: str, key: str | None, *, retries: int = RETRIES) -> Iterator[
         yield stack.enter_context(Client(url, key=key, login=login, retries=retries))
 
 
-def require_own_workspace(workspace: str | None) -> None:
-    """Raises InputError: over HTTP a key reaches its own workspace, so none can be chosen."""
-    if workspace is not None:
-        raise InputError("expected no --workspace with --server: the key says which one it is")
+@contextmanager
+def workspace_at(url: str, key: str | None, workspace: str | None) -> Iterator[Client]:
+    """As ``client_at``, for a command that opens a named workspace where it runs without a service.
+
+    Raises:
+        InputError: a workspace is named. Over HTTP a key reaches its own, so none can be chosen.
+    """
+    with client_at(url, key) as client:
+        if workspace is not None:
+            raise InputError("expected no --workspace with --server: the key says which one it is")
+        yield client
 
 
 def _login(key: str | None, stack: ExitStack) -> MachineLogin | None:
