@@ -17,7 +17,7 @@ from service.catalog.codec import encode_json
 from service.catalog.filter_records import ScanFilter
 from service.catalog.interface import Catalog
 from service.catalog.records import Scan
-from service.classifiers.labelling.unlabelled import drawn_rows
+from service.classifiers.labelling.unlabelled import drawn_scans
 from service.fewshot.duplicates import MIN_SIMILARITY as MIN_SIMILARITY
 from service.fewshot.duplicates import first_pairs
 
@@ -85,10 +85,7 @@ def near_duplicates(
         InputError: the ``min_similarity`` is not above 0 and up to 1.
     """
     row_ids = catalog.row_ids_where(workspace_id, collection, ScanFilter())
-    some, embeddings_ND = catalog.row_vectors(workspace_id, collection, drawn_rows(row_ids))
-    by_row = catalog.get_scans_by_row(workspace_id, collection, some.tolist())
-    rows = [row for row, row_id in enumerate(some.tolist()) if row_id in by_row]
-    scans = [by_row[int(some[row])] for row in rows]
+    scans, embeddings_ND = drawn_scans(catalog, workspace_id, collection, row_ids)
     subjects_N = _numbers(scans)
 
     def kinds_of(first_P: Ints, second_P: Ints) -> Ints:
@@ -100,7 +97,7 @@ def near_duplicates(
         return kinds_P.astype(np.int64)
 
     pairs, numbers = first_pairs(
-        embeddings_ND[rows],
+        embeddings_ND,
         kinds_of,
         limit=request.limit,
         min_similarity=request.min_similarity,
@@ -110,7 +107,7 @@ def near_duplicates(
     return NearDuplicates(
         tuple(_pair(scans[i], scans[j], float(cosine), KINDS[k]) for i, j, cosine, k in columns),
         scans=len(row_ids),
-        compared=len(rows),
+        compared=len(scans),
         total=sum(numbers.values()),
         of_different_patients=numbers.get(KINDS.index("different"), 0),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.arrays import Bools, Floats
+from service.arrays import Bools, Floats, Ints
 from service.catalog.filter_records import ScanFilter
 from service.catalog.interface import Catalog
 from service.catalog.records import ClassifierVersion, Scan
@@ -99,13 +99,10 @@ def pool_of(
     without = tuple(ScanFilter(label_presence={task: False}) for task in tasks)
     row_ids_U = catalog.row_ids_where(workspace_id, collection, ScanFilter(any_of=without))
     labelled = _labelled(catalog, sources, workspace_id, collection, tasks)
-    drawn, embeddings_UD = catalog.row_vectors(workspace_id, collection, drawn_rows(row_ids_U))
-    by_row = catalog.get_scans_by_row(workspace_id, collection, drawn.tolist())
-    rows = [row for row, row_id in enumerate(drawn.tolist()) if row_id in by_row]
-    scans = tuple(by_row[int(drawn[row])] for row in rows)
+    scans, embeddings_UD = drawn_scans(catalog, workspace_id, collection, row_ids_U)
     pool = Pool(
-        scans,
-        embeddings_UD[rows],
+        tuple(scans),
+        embeddings_UD,
         tuple(sources.groups_of(workspace_id, scans)),
         len(row_ids_U),
         0,
@@ -119,14 +116,11 @@ def _labelled(
 ) -> Examples:
     """The scans that have all labels, at most a drawn 20,000."""
     where = ScanFilter(label_presence=dict.fromkeys(tasks, True))
-    row_ids = drawn_rows(catalog.row_ids_where(workspace_id, collection, where))
-    ids_M, embeddings_MD = catalog.row_vectors(workspace_id, collection, row_ids)
-    by_row = catalog.get_scans_by_row(workspace_id, collection, ids_M.tolist())
-    rows = [row for row, row_id in enumerate(ids_M.tolist()) if row_id in by_row]
-    scans = [by_row[int(ids_M[row])] for row in rows]
+    row_ids_M = catalog.row_ids_where(workspace_id, collection, where)
+    scans, embeddings_MD = drawn_scans(catalog, workspace_id, collection, row_ids_M)
     ids = sources.ids_of(workspace_id, [(scan.subject_id, scan.study_id) for scan in scans])
     return Examples(
-        embeddings_MD[rows],
+        embeddings_MD,
         [str(sorted((task, scan.labels.get(task)) for task in tasks)) for scan in scans],
         [group_of(*i, scan.image.sha256) for i, scan in zip(ids, scans, strict=True)],
         [scan.image.sha256 for scan in scans],
@@ -139,11 +133,19 @@ def _labelled(
     )
 
 
-def drawn_rows(row_ids: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> list[int]:
-    """All of them, or of more than 20,000 a drawn part, always the same."""
+def drawn_scans(
+    catalog: Catalog, workspace_id: str, collection: str, row_ids: Ints
+) -> tuple[list[Scan], Floats]:
+    """The scans and their (N, D) embeddings; of more than 20,000 a drawn part, always the same.
+
+    Scans that were deleted since their row ids were read are left out.
+    """
     if len(row_ids) > MAX_POOL:
         row_ids = np.sort(np.random.default_rng(0).permutation(row_ids)[:MAX_POOL])
-    return [int(row_id) for row_id in row_ids]
+    drawn, embeddings_ND = catalog.row_vectors(workspace_id, collection, row_ids.tolist())
+    by_row = catalog.get_scans_by_row(workspace_id, collection, drawn.tolist())
+    rows = [row for row, row_id in enumerate(drawn.tolist()) if row_id in by_row]
+    return [by_row[int(drawn[row])] for row in rows], embeddings_ND[rows]
 
 
 def _is_blank(scan: Scan) -> bool:
@@ -203,14 +205,9 @@ def selected_pool(
         return None
     sources.check_collection(workspace_id, collection)
     row_ids_U = catalog.row_ids_where(workspace_id, collection, selection.where)
-    drawn, embeddings_UD = catalog.row_vectors(workspace_id, collection, drawn_rows(row_ids_U))
-    by_row = catalog.get_scans_by_row(workspace_id, collection, drawn.tolist())
-    rows = [
-        row
-        for row, row_id in enumerate(drawn.tolist())
-        if row_id in by_row and not _is_blank(by_row[row_id])
-    ]
-    scans = [by_row[int(drawn[row])] for row in rows]
+    drawn, embeddings_UD = drawn_scans(catalog, workspace_id, collection, row_ids_U)
+    rows = [row for row, scan in enumerate(drawn) if not _is_blank(scan)]
+    scans = [drawn[row] for row in rows]
     is_kept = not names_patients(selection.where)
     return UnlabelledPool(
         embeddings_UD[rows],
