@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.embedding.bundle import SHIPPED_BUNDLE
+from service.embedding.bundle import SHIPPED_BUNDLE, read_manifest
 from service.embedding.encoder import load_encoder
 from service.errors import ArtifactMismatch
 from service.imaging.analysis.preprocess import normalise, preprocess
@@ -84,6 +84,17 @@ def test_another_preprocessing_is_refused_because_the_id_no_longer_fits(bundle: 
 def test_a_precision_that_is_not_in_the_bundle_is_refused(bundle: Path) -> None:
     with pytest.raises(ArtifactMismatch, match="int8"):
         load_encoder(bundle, precision="fp32")
+
+
+def test_a_package_without_the_float_network_serves_the_same_encoder(bundle: Path) -> None:
+    whole = read_manifest(bundle)
+    (bundle / whole.networks["fp16"]).unlink()
+    assert load_encoder(bundle, threads=1).encoder_id == whole.encoder_id
+    with pytest.raises(ArtifactMismatch, match=rf"\['int8'\] and not fp16.*{whole.version}"):
+        load_encoder(bundle, precision="fp16")
+    (bundle / whole.networks["int8"]).unlink()
+    with pytest.raises(ArtifactMismatch, match="and not int8"):
+        load_encoder(bundle)
 
 
 def test_the_bundle_says_what_it_is_worth_and_is_small_enough_to_ship() -> None:
