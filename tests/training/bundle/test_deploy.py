@@ -285,8 +285,11 @@ def test_another_read_out_takes_the_place_of_the_first(
     set_readout(path, other)
     with torch.inference_mode():
         pooled = pool_features(*trunk.read(torch.from_numpy(inputs))).numpy()
-    embedding, _ = embed(open_network(path), inputs)
+    embedding, maps_NDhw = embed(open_network(path), inputs)
     np.testing.assert_allclose(embedding, other.embed(pooled), atol=1e-4)
+    means_ND = maps_NDhw.mean((2, 3))
+    means_ND /= np.linalg.norm(means_ND, axis=1, keepdims=True)
+    np.testing.assert_allclose(means_ND, embedding, atol=1e-4)
     with pytest.raises(InputError, match="of shape"):
         set_readout(path, Readout(other.weights_DK[:, :-1], other.bias_D))
 
