@@ -8,6 +8,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def test_an_item_that_may_run_after_another_has_ended_does_not_wait_for_more(gat
 def test_every_item_of_many_workspaces_runs(gate: Gate) -> None:
     threads = FairThreads(2, name="t")
     names = [f"{workspace}{number}" for number in range(200) for workspace in "abcde"]
-    done = [threads.submit(name[0], lambda name=name: name) for name in names]
+    done = [threads.submit(name[0], partial(str, name)) for name in names]
     assert [future.result(30) for future in done] == names
     assert threads.state.waiting == 0
 
