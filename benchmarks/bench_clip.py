@@ -3,6 +3,9 @@
 One run takes turns between three ways: the clip in one request; the same tensors through the bare
 network in full batches, decoded and preprocessed before its clock starts; and the same frames one
 by one as PNG files.
+
+``decoding_bound_ratio`` is what the service could reach if it did nothing but decode the clip, on
+the same cores, and run the network: the processor time of the network over that of both.
 """
 
 import http.client
@@ -105,6 +108,16 @@ class PlainClient:
         return seconds(lambda: [self.send(file, "image/png") for file in files])
 
 
+def decoding_bound(encoder: OnnxEncoder, inputs: np.ndarray, clip: bytes) -> float:
+    """Processor time of the network over that of the network and the decoder."""
+    began_s = time.process_time()
+    bare_s(encoder, inputs)
+    between_s = time.process_time()
+    for _ in read(clip, Sampling(), DecodeLimits()):
+        pass
+    return (between_s - began_s) / (time.process_time() - began_s)
+
+
 def measure(
     service: ServiceProcess, frames: list[np.ndarray], clip: bytes, count: int
 ) -> dict[str, float]:
@@ -120,8 +133,10 @@ def measure(
         (bare_s(encoder, inputs), client.clip_s(clip, len(frames)), client.pngs_s(files))
         for _ in range(count)
     ]
+    bounds = [decoding_bound(encoder, inputs, clip) for _ in range(count)]
     return {
         "clip_over_bare_ratio": statistics.median(bare / clip for bare, clip, _ in rounds),
+        "decoding_bound_ratio": statistics.median(bounds),
         "clip_over_png_ratio": statistics.median(png / clip for _, clip, png in rounds),
         "bare_fps": len(frames) / statistics.median(bare for bare, _, _ in rounds),
         "clip_fps": len(frames) / statistics.median(clip for _, clip, _ in rounds),

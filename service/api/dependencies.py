@@ -88,7 +88,12 @@ def services_of(request: HTTPConnection) -> Services:
     return services
 
 
-Service: TypeAlias = Annotated[Services, Depends(services_of)]
+async def _wired(request: HTTPConnection) -> Services:
+    """As ``services_of``; FastAPI would call a plain function on a thread for every request."""
+    return services_of(request)
+
+
+Service: TypeAlias = Annotated[Services, Depends(_wired)]
 
 
 async def caller_of(

@@ -187,7 +187,7 @@ class _FrameStream:
     def close(self) -> None:
         """Stop the thread and cancel what the encoder has not finished."""
         self._stopped.set()
-        self._slots.release(WINDOW)
+        self._slots.release()  # a thread that waits in ``put`` stops there
         for task in self._tasks.values():
             task.cancel()
 

@@ -98,6 +98,10 @@ class FairQueue(Generic[T]):
         self._count -= 1
         return workspace_id, item
 
+    def may_get(self, may: Callable[[str], bool]) -> bool:
+        """Whether ``get`` would return an item."""
+        return any(may(workspace_id) for workspace_id in self._waiting)
+
     def remove(self, workspace_id: str, item: T) -> bool:
         """Remove an item that nobody waits for any more; return whether it was there."""
         items = self._waiting.get(workspace_id, deque())

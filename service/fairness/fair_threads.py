@@ -73,7 +73,7 @@ class FairThreads:
             if self._is_closed:
                 raise Stopping("the service is shutting down")
             self._queue.put(workspace_id, job)
-            self._changed.notify()
+            self._wake_one()
 
         # A strong reference would be a cycle, which keeps large results until a collection.
         waiting = weakref.ref(job)
@@ -106,6 +106,11 @@ class FairThreads:
         is_new = running < self._places + SPARE and not self._running[workspace_id]
         return running < self._places or is_new
 
+    def _wake_one(self) -> None:
+        """Only for an item that may run now: a thread that wakes in vain takes time from others."""
+        if self._queue.may_get(self._may_run):
+            self._changed.notify()
+
     def _work(self) -> None:
         self._begin()
         while self._serve_one():
@@ -120,14 +125,15 @@ class FairThreads:
                 self._changed.wait()
             workspace_id, job = turn
             self._running[workspace_id] += 1
+            self._wake_one()
         try:
             _run(job)
         finally:
+            # Nobody is woken: this thread takes the next item, and wakes another for a further one.
             with self._changed:
                 self._running[workspace_id] -= 1
                 if not self._running[workspace_id]:
                     del self._running[workspace_id]
-                self._changed.notify_all()
         return True
 
 

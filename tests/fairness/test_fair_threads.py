@@ -8,6 +8,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,28 @@ def gate() -> Iterator[Gate]:
     found = Gate()
     yield found
     found.open.set()
+
+
+def test_an_item_that_may_run_after_another_has_ended_does_not_wait_for_more(gate: Gate) -> None:
+    threads, first = FairThreads(2, name="t"), Gate()
+    threads.submit("a", first.work("a0"))
+    threads.submit("b", gate.work("b0"))
+    first.wait_for(1)
+    gate.wait_for(1)
+    threads.submit("b", gate.work("b1"))
+    threads.submit("a", gate.work("a1"))
+    first.open.set()
+    # The thread of a0 takes b1, whose turn it is, and nothing else ends that could start a1.
+    gate.wait_for(3)
+    assert sorted(gate.began) == ["a1", "b0", "b1"]
+
+
+def test_every_item_of_many_workspaces_runs(gate: Gate) -> None:
+    threads = FairThreads(2, name="t")
+    names = [f"{workspace}{number}" for number in range(200) for workspace in "abcde"]
+    done = [threads.submit(name[0], partial(str, name)) for name in names]
+    assert [future.result(30) for future in done] == names
+    assert threads.state.waiting == 0
 
 
 def test_another_workspace_runs_at_once_while_one_holds_every_thread(gate: Gate) -> None:

@@ -162,6 +162,15 @@ def test_flow_that_comes_and_goes_is_colour_and_frames_that_stop_at_the_end_are_
     assert "frozen" in reasons_of([grey[0]] * 20 + grey[1:2], finder)
 
 
+def test_the_faint_colours_of_a_compressed_video_change_no_finding(finder: TextFinder) -> None:
+    tissue = [speckle(300, 400, seed) for seed in range(12)]
+    burnt = [np.clip(frame.astype(int) * 5, 0, 255).astype(np.uint8) for frame in tissue]
+    faint = np.random.default_rng(1).integers(0, 9, (12, 300, 400, 3), np.uint8)
+    for greys in (tissue, burnt):
+        coloured = [cv2.add(np.stack([g] * 3, -1), c) for g, c in zip(greys, faint, strict=True)]
+        assert reasons_of(coloured, finder) == reasons_of(greys, finder)
+
+
 def test_a_preview_of_blank_frames_asks_for_more(finder: TextFinder) -> None:
     blank, tissue = np.full((300, 400), 3, np.uint8), speckle(300, 400)
     assert needs_more([blank] * 8, 8)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from service.api.batches import batch_status, refuse_if_all_failed
-from service.api.dependencies import Service, WorkspaceId
+from service.api.dependencies import Service
 from service.api.openapi import image_body
 from service.api.permissions import needs
 from service.api.problems import request_id_of
@@ -35,31 +35,32 @@ router = APIRouter(route_class=StrictRoute)
     dependencies=[needs("embed", limited="nothing")],
 )
 async def embed_images(
-    request: Request,
-    service: Service,
-    workspace_id: WorkspaceId,
-    options: Annotated[EmbeddingOptions, Query()],
+    request: Request, service: Service, options: Annotated[EmbeddingOptions, Query()]
 ) -> Response:
     """Embed images without storing anything; one result per image, 207 when some failed."""
     upload = await read_upload(request, max_items=service.settings.max_items)
-    files, options = await asyncio.to_thread(
-        _files_and_options, upload, options, service.settings.max_items
-    )
+    files: Sequence[bytes | InputError] = upload.files
+    if not upload.is_raw:
+        files, options = await asyncio.to_thread(
+            _files_and_options, upload, options, service.settings.max_items
+        )
     embed_options = EmbedOptions().choosing(options.frames, options.region)
     results = await embed_each(service, files, embed_options)
     refuse_if_all_failed(results)
     encoder, request_id = service.pipeline.encoder, request_id_of(request)
 
-    def render() -> JSONResponse:  # numbers of many embeddings: on a thread
+    def render() -> Response:
         answer = EmbeddingsAnswer.of_record(
             encoder,
             dtype=options.dtype,
             encoding_format=options.encoding_format,
             items=[EmbeddingItem.of(result, options, request_id) for result in results],
         )
-        return JSONResponse(answer.to_json(), batch_status(results))
+        return Response(answer.to_bytes(), batch_status(results), media_type="application/json")
 
-    return await asyncio.to_thread(render)
+    # The way to a thread and back costs more than the numbers of one embedding.
+    is_short = len(results) == 1 and options.pool == "mean"
+    return render() if is_short else await asyncio.to_thread(render)
 
 
 def _files_and_options(

@@ -3,6 +3,7 @@
 Shape suffixes: T frames, H height, W width, h w of the used region.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
@@ -12,7 +13,7 @@ import numpy as np
 from service.arrays import Pixels
 from service.errors import CorruptImage
 from service.imaging.analysis import regions
-from service.imaging.analysis.boxes import crop
+from service.imaging.analysis.boxes import Box, crop
 from service.imaging.analysis.clip_quality import ClipQuality
 from service.imaging.analysis.frame_analysis import (
     RISKS,
@@ -57,7 +58,10 @@ class CineAnalysis:
         self._is_single = False
         self._texts: tuple[tuple[TextBox, ...], ...] = ()  # of each region
         self._quality = ClipQuality()
-        self._measured = 0  # frames of the preview that ``use`` will be given again
+        self._preview: list[tuple[Pixels, Pixels]] = []  # colours and grey, not yet measured
+        self._samples: list[Pixels] = []
+        # Of the frames that ``use`` will be given again; None for one of another size.
+        self._greys: deque[Pixels | None] = deque()
 
     def decide(self, preview: Sequence[Pixels]) -> None:
         """Find regions, text and quality findings in the first frames.
@@ -68,34 +72,39 @@ class CineAnalysis:
         if not preview:
             return
         self._is_single = len(preview) == 1
-        same_size = [p for p in preview if p.shape[:2] == preview[0].shape[:2]]
-        shown = same_size
-        if not self._is_single:
-            shown = [p for p in same_size if not is_blank(p)] or same_size
-        first, last = shown[0], shown[-1]
-        chosen = self._chosen(shown)
-        analyzed = self._analyze(first, chosen)
+        if self._is_single:
+            self._analyzed = self._analyze(preview[0], self._chosen(preview, [preview[0]]))
+            return
+        greys = [grey_of(p) if p.shape[:2] == preview[0].shape[:2] else None for p in preview]
+        pairs = [(p, grey) for p, grey in zip(preview, greys, strict=True) if grey is not None]
+        shown = [(p, grey) for p, grey in pairs if not is_blank(grey)] or pairs
+        pixels = [p for p, _ in shown]
+        analyzed = self._analyze(pixels[0], self._chosen(pixels, [grey for _, grey in shown]))
         self._texts = tuple(view.texts for view in analyzed.views)
-        if not self._is_single:
-            analyzed = self._with_last(analyzed, last)
-            box = analyzed.analysis.regions[0].box
-            self._quality.sample([crop(p, box) for p in shown])
-            for pixels in same_size:
-                used = crop(pixels, box)
-                self._quality.add(used, grey_of(used))
-            self._measured = len(preview)
-        self._analyzed = analyzed
+        self._analyzed = self._with_last(analyzed, pixels[-1])
+        self._preview, self._samples, self._greys = pairs, pixels, deque(greys)
 
-    def _chosen(self, shown: Sequence[Pixels]) -> tuple[Region, ...]:
+    def _measure_preview(self) -> None:
+        """Late, because until ``decide`` is done the encoder waits."""
+        if self._preview:
+            box = self._decided.analysis.regions[0].box
+            self._quality.sample([crop(pixels, box) for pixels in self._samples])
+            for pixels, grey_HW in self._preview:
+                self._quality.add(crop(pixels, box), crop(grey_HW, box))
+        self._preview, self._samples = [], []
+
+    def _chosen(self, shown: Sequence[Pixels], greys: Sequence[Pixels]) -> tuple[Region, ...]:
         """The regions, with the spacing of the frame where they have none of their own."""
-        # In the brightest of each pixel no tissue is missing that other frames show.
-        surface = shown[0] if len(shown) == 1 else reduce(np.maximum, map(grey_of, shown))
         is_auto = self._region_mode == "auto"
+        # In the brightest of each pixel no tissue is missing that other frames show.
+        surface = shown[0] if len(shown) == 1 else reduce(np.maximum, greys)
         if is_auto and self.info.regions and regions.cut_tissue(self.info.regions, surface):
             self._leave_regions()
-        chosen = choose_regions(surface, self._region_mode, self.info.regions)
-        if is_auto and chosen[0].source != "declared" and len(shown) > 1:
-            chosen = regions.clip_panes(np.stack([grey_of(p) for p in shown]))
+        declared = regions.declared(self.info.regions, *surface.shape[:2])
+        if is_auto and len(shown) > 1 and not declared:
+            chosen = regions.clip_panes(np.stack(greys))
+        else:
+            chosen = choose_regions(surface, self._region_mode, self.info.regions)
         spacing = self.info.spacing_mm
         return tuple(replace(r, spacing_mm=r.spacing_mm or spacing) for r in chosen)
 
@@ -125,6 +134,7 @@ class CineAnalysis:
         analysis = self._decided.analysis
         if self._is_single:
             return analysis
+        self._measure_preview()
         return replace(analysis, findings=self._quality.findings())
 
     @property
@@ -138,15 +148,23 @@ class CineAnalysis:
         if self._is_single:
             return tuple(view.used_hw for view in self._decided.views)
         used_regions = self._decided.analysis.regions
-        greys = [grey_of(crop(pixels, region.box)) for region in used_regions]
-        if self._measured:
-            self._measured -= 1
-        else:
-            self._quality.add(crop(pixels, used_regions[0].box), greys[0])
+        greys = self._greys_of(pixels, [region.box for region in used_regions])
         used = [regions.blanked(g, r) for g, r in zip(greys, used_regions, strict=True)]
         if self._region_mode == "none":
             return tuple(used)
         return tuple(without(u, t) for u, t in zip(used, self._texts, strict=True))
+
+    def _greys_of(self, pixels: Pixels, boxes: Sequence[Box]) -> list[Pixels]:
+        """The grey of each box; the frame is measured, those of the preview with the last."""
+        if not self._greys:
+            greys = [grey_of(crop(pixels, box)) for box in boxes]
+            self._quality.add(crop(pixels, boxes[0]), greys[0])
+            return greys
+        known_HW = self._greys.popleft()
+        if not self._greys:
+            self._measure_preview()
+        grey_HW = grey_of(pixels) if known_HW is None else known_HW
+        return [crop(grey_HW, box) for box in boxes]
 
     def show(self, pixels: Pixels) -> Pixels:
         """The pixels for a thumbnail: (h, w) of the largest region, searched for text again."""

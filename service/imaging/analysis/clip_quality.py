@@ -15,6 +15,7 @@ from service.imaging.analysis.quality import (
     QualityFinding,
     assess_quality,
     is_blank,
+    may_flow,
     measure,
     step_between,
     still,
@@ -46,7 +47,8 @@ class ClipQuality:
 
     def add(self, used: Pixels, grey_hw: Pixels) -> None:
         """The region of one frame, uint8 (h, w) or (h, w, 3), and its grey by ``grey_of``."""
-        measures = measure(used)
+        # Most videos have faint colours alone, from their compression.
+        measures = measure(used if used.ndim == 3 and may_flow(used) else grey_hw)
         self._spreads.append(measures.spread)
         self._full.append(measures.full)
         self._flow.append(measures.flow)

@@ -143,7 +143,7 @@ def frozen(frames_THW: Pixels) -> QualityFinding | None:
 
 def step_between(one_hw: Pixels, other_hw: Pixels) -> float:
     """Mean absolute difference of two frames, in grey levels."""
-    return float(cv2.absdiff(one_hw, other_hw).mean())
+    return float(cv2.norm(one_hw, other_hw, cv2.NORM_L1)) / one_hw.size
 
 
 def still(steps: Sequence[float]) -> QualityFinding | None:
@@ -229,3 +229,10 @@ def _flow_share(small_hw3: Pixels) -> float:
     """Share of pixels in patches of strong colour; coloured lines and letters are opened away."""
     strong_hw = above(chroma(small_hw3), STRONG_CHROMA)
     return float(cv2.morphologyEx(strong_hw, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)).mean())
+
+
+def may_flow(used_hw3: Pixels) -> bool:
+    """Whether a pixel is coloured strongly enough for flow, before ``measure`` shrinks further."""
+    halves = halved(used_hw3, from_px=2 * _SIDE_PX, at_least=_SIDE_PX / max(used_hw3.shape[:2]))
+    # A mean is no more coloured than the strongest of its pixels, but for rounding.
+    return int(chroma(halves).max()) >= STRONG_CHROMA
