@@ -25,20 +25,23 @@ class KeptViews:
     def __init__(self, embed: EmbedViews) -> None:
         self._embed = embed
 
-    def of(self, images: Sequence[bytes]) -> list[Floats]:
+    def of(self, images: Sequence[bytes], *, tries: int = TRIES) -> list[Floats]:
         """views_VD of each.
 
+        Args:
+            tries: half a second apart, while the encoder has no room for the next few images.
+
         Raises:
-            Overloaded: the encoder has had no room for two minutes.
+            Overloaded: the encoder had no room at any of them.
             ServiceError: an image cannot be embedded.
         """
         rows: list[Floats] = []
         for start in range(0, len(images), AT_ONCE):
-            rows += self._when_there_is_room(images[start : start + AT_ONCE])
+            rows += self._when_there_is_room(images[start : start + AT_ONCE], tries)
         return rows
 
-    def _when_there_is_room(self, images: Sequence[bytes]) -> list[Floats]:
-        for _ in range(TRIES):
+    def _when_there_is_room(self, images: Sequence[bytes], tries: int) -> list[Floats]:
+        for _ in range(tries):
             try:
                 return self._embed(images)
             except Overloaded:
