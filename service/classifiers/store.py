@@ -219,7 +219,13 @@ class ClassifierStore:
         settings = {**settings, SOURCE: {**settings.get(SOURCE, {}), **kinds}}
         pool = None if pool is None else pool.without(examples)
         wanted = "auto" if options.views is None else options.views
-        views = self.views.of(workspace_id, wanted, examples, has_unlabelled=pool is not None)
+        views = self.views.of(
+            workspace_id,
+            wanted,
+            examples,
+            heads=len(names_of(examples, MULTI)) if options.kind == MULTI else 1,
+            has_unlabelled=pool is not None,
+        )
         return fitted_version(
             examples, options, settings, author, self._encoder_id, pool=pool, views=views
         )

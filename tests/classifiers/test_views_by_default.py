@@ -9,11 +9,11 @@ import pytest
 from service.catalog.filter_records import ScanFilter
 from service.catalog.records import Author, NewScan, ScanImage
 from service.catalog.sqlite.sqlite_catalog import open_catalog
-from service.classifiers.examples import Changes, Reference
-from service.classifiers.fitting import FitOptions, fitted_version
+from service.classifiers.examples import Changes, Reference, key_of
+from service.classifiers.fitting import MULTI, FitOptions, fitted_version
 from service.classifiers.loaded import load_classifier, support_of
 from service.classifiers.store import ClassifierStore
-from service.classifiers.views.chosen_views import CHOSEN_BY, VIEWS
+from service.classifiers.views.chosen_views import CHOSEN_BY, DEFAULT_HEADS, VIEWS
 from service.errors import RateLimited, Stopping, ViewsMissing
 
 DIM, KEPT, MAX_DEFAULT = 8, 8, 10
@@ -109,6 +109,16 @@ def test_a_fit_to_scans_without_pixels_is_a_plain_one_and_says_so(store, owner) 
 @pytest.mark.parametrize(("limit", "views"), [(KEPT, "examples"), (KEPT - 1, False), (0, False)])
 def test_a_fit_to_more_examples_than_the_limit_is_a_plain_one(catalog, owner, limit, views) -> None:
     version = fitted(store_of(catalog, max_default=limit), owner)
+    assert version.settings[VIEWS] == views
+
+
+@pytest.mark.parametrize(("labels", "views"), [(DEFAULT_HEADS, "examples"), (12, False)])
+def test_each_label_of_a_multi_label_fit_counts(catalog, owner, labels, views) -> None:
+    store = store_of(catalog, max_default=KEPT)
+    names = [[f"l{n}" for n in range(labels) if (i + n) % 2] for i in range(KEPT)]
+    scans = [(f"s{i}", key_of(names[i])) for i in range(KEPT)]
+    examples = store.sources.of_scans(owner, "kept", scans)
+    version = store.fit(owner, "k", examples, Author(), FitOptions(MULTI)).published
     assert version.settings[VIEWS] == views
 
 

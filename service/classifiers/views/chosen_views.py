@@ -19,6 +19,7 @@ Views: TypeAlias = bool | Literal["examples", "auto"]
 VIEWS = "views"  # setting of a version: True, "examples" or False; none before there was a default
 CHOSEN_BY = "views_chosen_by"  # setting of a version whose request left the choice to the service
 DEFAULT_TRIES = 20  # for room in the queue of the encoder; then a fit does without
+DEFAULT_HEADS = 5  # labels of as many examples as one head may have; each takes about a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +67,18 @@ class ViewsChoice:
         self.max_default = max_default
 
     def of(
-        self, workspace_id: str, wanted: Views, examples: Examples, *, has_unlabelled: bool
+        self,
+        workspace_id: str,
+        wanted: Views,
+        examples: Examples,
+        *,
+        heads: int = 1,
+        has_unlabelled: bool = False,
     ) -> ChosenViews:
         """Choose, and make the views.
+
+        Args:
+            heads: labels of a multi-label classifier, each of which is fitted by itself.
 
         Raises:
             InputError: unlabelled scans beside views that are asked with.
@@ -76,7 +86,7 @@ class ViewsChoice:
             ViewsMissing, ServiceError: the request asks for views, as ``ExampleViews.of``.
         """
         if wanted == "auto":
-            return self._by_default(workspace_id, examples)
+            return self._by_default(workspace_id, examples, heads)
         if wanted is False:
             return ChosenViews()
         if wanted is True and has_unlabelled:
@@ -104,16 +114,19 @@ class ViewsChoice:
             raise ViewsMissing("this program has no encoder to make views with")
         return self._views.of(workspace_id, examples)
 
-    def _by_default(self, workspace_id: str, examples: Examples) -> ChosenViews:
+    def _by_default(self, workspace_id: str, examples: Examples, heads: int) -> ChosenViews:
         """``examples`` where it can be done in some seconds; a default never fails a fit."""
-        if len(examples) > min(self.max_default, self._max_views):
-            return _without(f"more than {self.max_default} examples")
+        count, most = len(examples), min(self.max_default, self._max_views)
+        if count > most:
+            return _without(f"more than {most} examples")
+        if count * heads > most * DEFAULT_HEADS:
+            return _without(f"examples times labels are more than {most * DEFAULT_HEADS}")
         if self._views is None:
             return _without("no encoder to make views with")
-        missing = self._views.missing(workspace_id, examples)
-        if missing:
-            return _without(f"{missing} of {len(examples)} examples have no views")
         try:
+            missing = self._views.missing(workspace_id, examples)
+            if missing:
+                return _without(f"{missing} of {count} examples have no views")
             rows_NVD = self._views.of(workspace_id, examples, tries=DEFAULT_TRIES)
         except Stopping:
             raise
