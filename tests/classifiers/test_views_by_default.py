@@ -13,7 +13,7 @@ from service.classifiers.examples import Changes, Reference, key_of
 from service.classifiers.fitting import MULTI, FitOptions, fitted_version
 from service.classifiers.loaded import load_classifier, support_of
 from service.classifiers.store import ClassifierStore
-from service.classifiers.views.chosen_views import CHOSEN_BY, DEFAULT_HEADS, VIEWS
+from service.classifiers.views.chosen_views import CHOSEN_BY, DEFAULT_HEADS, VIEWS, ViewsChoice
 from service.errors import RateLimited, Stopping, ViewsMissing
 
 DIM, KEPT, MAX_DEFAULT = 8, 8, 10
@@ -132,6 +132,16 @@ def test_a_fit_does_without_views_that_cannot_be_made_now(catalog, owner) -> Non
     assert version.settings[CHOSEN_BY].endswith("could not be made (rate_limited)")
     with pytest.raises(RateLimited):
         fitted(limited, owner, "told", "examples")
+
+
+def test_views_that_take_too_long_are_given_up(catalog, owner) -> None:
+    examples = store_of(catalog).sources.of_task(owner, "kept", "task", EVERY)
+    rules = {"max_examples": 1000, "max_default": MAX_DEFAULT}
+    hurried = ViewsChoice(catalog, views_of, default_max_s=0.0, **rules)
+    chosen = hurried.of(owner, "auto", examples)
+    assert (chosen.views, chosen.rows_NVD) == (False, None)
+    assert chosen.chosen_by == "default: the views could not be made (overloaded)"
+    assert hurried.of(owner, "examples", examples).rows_NVD.shape == (KEPT, 7, DIM)
 
 
 def test_a_fit_of_a_service_that_stops_fails_and_stores_nothing(catalog, owner) -> None:

@@ -18,7 +18,7 @@ from service.errors import InputError, ServiceError, Stopping, TooManyItems, Vie
 Views: TypeAlias = bool | Literal["examples", "auto"]
 VIEWS = "views"  # setting of a version: True, "examples" or False; none before there was a default
 CHOSEN_BY = "views_chosen_by"  # setting of a version whose request left the choice to the service
-DEFAULT_TRIES = 20  # for room in the queue of the encoder; then a fit does without
+DEFAULT_MAX_S = 30.0  # for the views of a fit that nobody asked for; then it does without
 DEFAULT_HEADS = 5  # labels of as many examples as one head may have; each takes about a second
 
 
@@ -57,14 +57,22 @@ class ViewsChoice:
         embed: None = this program has no encoder.
         max_examples: of a fit without views.
         max_default: examples of a fit that learns views by default; 0 = none does.
+        default_max_s: how long making such views may take.
     """
 
     def __init__(
-        self, catalog: Catalog, embed: EmbedViews | None, *, max_examples: int, max_default: int
+        self,
+        catalog: Catalog,
+        embed: EmbedViews | None,
+        *,
+        max_examples: int,
+        max_default: int,
+        default_max_s: float = DEFAULT_MAX_S,
     ) -> None:
         self._views = None if embed is None else ExampleViews(catalog, KeptViews(embed))
         self._max_views = max_examples // STORED_VIEWS
         self.max_default = max_default
+        self._default_max_s = default_max_s
 
     def of(
         self,
@@ -127,10 +135,10 @@ class ViewsChoice:
             missing = self._views.missing(workspace_id, examples)
             if missing:
                 return _without(f"{missing} of {count} examples have no views")
-            rows_NVD = self._views.of(workspace_id, examples, tries=DEFAULT_TRIES)
+            rows_NVD = self._views.of(workspace_id, examples, max_s=self._default_max_s)
         except Stopping:
             raise
-        except ServiceError as error:  # no room, a rate that is used up, a picture of other limits
+        except ServiceError as error:  # no time, a rate that is used up, a picture of other limits
             return _without(f"the views could not be made ({error.code})")
         return ChosenViews("examples", rows_NVD, "default: every example has views")
 

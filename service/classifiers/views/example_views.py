@@ -5,12 +5,14 @@ Nothing of a scan is stored beside it for this, so nothing is left of one that i
 Shape suffixes: N examples, V views of each, D embedding width.
 """
 
+import math
+
 import numpy as np
 
 from service.arrays import Floats, unit_rows
 from service.catalog.interface import Catalog
 from service.classifiers.examples import Examples
-from service.classifiers.views.kept_views import TRIES, KeptViews
+from service.classifiers.views.kept_views import KeptViews
 from service.errors import ViewsMissing
 
 
@@ -21,7 +23,7 @@ class ExampleViews:
         self._catalog = catalog
         self._kept = kept
 
-    def of(self, workspace_id: str, examples: Examples, *, tries: int = TRIES) -> Floats:
+    def of(self, workspace_id: str, examples: Examples, *, max_s: float = math.inf) -> Floats:
         """float32 (N, V, D), in the order of the examples.
 
         Raises:
@@ -35,7 +37,7 @@ class ExampleViews:
                 f"{missing} of {len(examples)} examples have no views: fits with views take files, "
                 "and scans of collections that keep images, of one frame and region each"
             )
-        rows = dict(zip(pixels, self._kept.of(list(pixels.values()), tries=tries), strict=True))
+        rows = dict(zip(pixels, self._kept.of(list(pixels.values()), max_s=max_s), strict=True))
         stored = [rows.get(row, views_VD) for row, views_VD in enumerate(examples.views)]
         return np.stack([views_VD for views_VD in stored if views_VD is not None])
 
