@@ -12,7 +12,7 @@ from typing import Any
 
 from harness import argument_parser, print_report, shared_folder
 
-from service.embedding.bundle import SHIPPED_BUNDLE
+from service.embedding.bundle import SHIPPED_BUNDLE, present_precisions
 from service.embedding.bundle import read_manifest as read_bundle
 from training.catalogue.manifest import read_manifest
 from training.evaluation.cost import measure_costs
@@ -60,7 +60,7 @@ def accuracy(
     """Means over sets, and what the shipped precision loses against fp32."""
     weights = shared / "weights"
     encoders: list[FrameEncoder] = [shipped]
-    exact = most_exact(read_bundle(reference).networks)
+    exact = most_exact(present_precisions(reference, read_bundle(reference)))
     if exact is not None:
         precise = bundle_encoders(reference, [exact])
         encoders += [encoder for encoder in precise if encoder.name != shipped.name]

@@ -100,7 +100,8 @@ def main() -> None:
     parser.add_argument("--halves", action="store_true", help="other halves for each fit")
     arguments = parser.parse_args()
     manifest = read_bundle(SHIPPED_BUNDLE)
-    gate = read_ultrasound_test(SHIPPED_BUNDLE / "ultrasound.npz", manifest.dim)
+    file = SHIPPED_BUNDLE / "ultrasound.npz"
+    gate = read_ultrasound_test(file, manifest.dim, manifest.encoder_id)
     encoder = bundle_encoders(SHIPPED_BUNDLE, ["int8"])[0]
     rows = read_manifest(required_shared_folder() / "data" / "manifest.csv")
     sets = {s.name: subsample(s, FRAMES) for s in read_sets(rows, arguments.sets)}

@@ -62,7 +62,9 @@ class Settings(ConnectionSettings, IdentitySettings, StreamSettings, BaseSetting
         description="Folder of the encoder bundle; empty = the bundle that ships with the package.",
     )
     precision: Literal["auto", "int8", "fp16", "fp32"] = Field(
-        "auto", description="Precision of the network to load; auto = the default of the bundle."
+        "auto",
+        description="Precision of the network to load; auto = the default of the bundle. The "
+        "package holds int8; others need a bundle folder that has them.",
     )
     metrics_port: int = Field(
         0,

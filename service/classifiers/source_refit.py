@@ -81,7 +81,7 @@ class SourceRefit:
 
         Raises:
             NoLabelSource: neither the base nor the request has a collection and a task.
-            NothingChanged: the base has learnt these labels already.
+            NothingChanged: the base has learnt these labels already, with the loaded encoder.
             UnknownItem: the collection of the source was deleted.
             ServiceError: as ``ClassifierStore.extend``.
         """
@@ -103,7 +103,8 @@ class SourceRefit:
         if not is_same:
             states = replace(states, seen={})
         merge = merged(states.seen, states.kept, labels)
-        if merge.is_empty and is_same and not states.gone and not request.options.is_given:
+        is_known = is_same and base.encoder_id == self._store.sources.encoder_id
+        if merge.is_empty and is_known and not states.gone and not request.options.is_given:
             raise NothingChanged(
                 f"version {base.number} was fitted from these {len(labels)} labels already"
             )

@@ -10,7 +10,13 @@ from service.catalog.records import LabelledScans, Scan, VersionExample
 from service.classifiers.examples import Examples, class_name, class_names, group_of, key_of
 from service.classifiers.fitting import MULTI, SINGLE
 from service.classifiers.requests import ExampleSelection
-from service.errors import EncoderMismatch, InputError, PreconditionFailed, TooManyItems
+from service.errors import (
+    EncoderMismatch,
+    InputError,
+    PreconditionFailed,
+    TooManyItems,
+    UnknownItem,
+)
 
 Ids: TypeAlias = tuple[str | None, str | None]  # of the subject and the study
 _PAGE = 1000
@@ -37,7 +43,7 @@ class Sources:
 
     def __init__(self, catalog: Catalog, *, encoder_id: str, dim: int, max_examples: int) -> None:
         self._catalog = catalog
-        self._encoder_id = encoder_id
+        self.encoder_id = encoder_id
         self._dim = dim
         self._max_examples = max_examples
 
@@ -179,10 +185,12 @@ class Sources:
         return self._of_scans(workspace_id, collection, columns, [label for _, label in labels])
 
     def of_version(self, workspace_id: str, name: str, number: int) -> Examples:
-        """The examples of a version whose vectors are kept.
+        """The examples of a version whose vectors are kept, which may be of an earlier encoder.
 
         Raises:
             PreconditionFailed: examples are deleted at the same time.
+            EncoderMismatch: an embedding is not of the loaded encoder. That of a scan is of the
+                encoder of its collection, that of an upload of the encoder of the version.
         """
         where = (workspace_id, name, number)
         for _ in range(_TRIES):
@@ -194,6 +202,14 @@ class Sources:
                 break
         else:
             raise PreconditionFailed("examples of the version are being deleted; try again")
+        self.require_loaded(workspace_id, kept)
+        if any(example.scan is None for example in kept):
+            made_for = self._catalog.get_version(*where).encoder_id
+            if made_for != self.encoder_id:
+                raise EncoderMismatch(
+                    f"uploaded examples have embeddings of {made_for}, loaded is {self.encoder_id}:"
+                    " send the files again for a new classifier"
+                )
         ids = self.ids_of(workspace_id, [(e.subject_id, e.study_id) for e in kept])
         return Examples(
             embeddings_ND,
@@ -207,6 +223,26 @@ class Sources:
             [None] * len(kept),
             views,
         )
+
+    def moved(self, workspace_id: str, examples: Sequence[VersionExample]) -> frozenset[str]:
+        """Collections of kept examples whose scans have embeddings of another encoder by now."""
+        moved = set()
+        for name in {e.scan[0] for e in examples if e.scan is not None and e.is_kept}:
+            try:
+                self.check_collection(workspace_id, name)
+            except EncoderMismatch:
+                moved.add(name)
+            except UnknownItem:  # deleted a moment ago
+                continue
+        return frozenset(moved)
+
+    def require_loaded(self, workspace_id: str, examples: Sequence[VersionExample]) -> None:
+        """Raises EncoderMismatch: kept examples are scans of a collection of another encoder."""
+        if self.moved(workspace_id, examples):
+            raise EncoderMismatch(
+                "examples of the version are scans of a collection that has another encoder than "
+                "the loaded one"
+            )
 
     def ids_of(self, workspace_id: str, stored: Sequence[Ids]) -> list[Ids]:
         """Ids of subject and study, those from before a policy of pseudonyms as their pseudonyms.
@@ -240,7 +276,7 @@ class Sources:
     def check_collection(self, workspace_id: str, name: str) -> None:
         """Raises UnknownItem, EncoderMismatch."""
         encoder_id = self._catalog.get_collection(workspace_id, name).encoder_id
-        if encoder_id != self._encoder_id:
+        if encoder_id != self.encoder_id:
             raise EncoderMismatch(
-                f"the collection holds embeddings of {encoder_id}, loaded is {self._encoder_id}"
+                f"the collection holds embeddings of {encoder_id}, loaded is {self.encoder_id}"
             )

@@ -126,7 +126,7 @@ class ClassifierStore:
 
         Raises:
             UnknownItem: no such classifier, version or example.
-            EncoderMismatch: the base was fitted on another encoder's embeddings.
+            EncoderMismatch: as ``Sources.of_version``.
             NotEnoughExamples: fewer than two classes are left.
             ConflictingLabels: equal examples carry different labels.
             InputError: nothing would change, or changes contradict each other.
@@ -136,7 +136,6 @@ class ClassifierStore:
         require_revision(current, if_revision)  # before the work, and again after it
         number = base or current.latest
         start = self._catalog.get_version(workspace_id, name, number)
-        self.require_encoder(start.encoder_id)
         kept = self.sources.of_version(workspace_id, name, number)
         options = options or FitOptions()
         may_stay = changes.may_stay or options.is_given
@@ -166,11 +165,10 @@ class ClassifierStore:
 
         Raises:
             UnknownItem: no such classifier.
-            EncoderMismatch: it was fitted on another encoder's embeddings.
+            EncoderMismatch: as ``Sources.of_version``.
             NotEnoughExamples: fewer than two classes are left.
         """
         base = self._catalog.get_classifier(workspace_id, name).published
-        self.require_encoder(base.encoder_id)
         kept = self.sources.of_version(workspace_id, name, base.number)
         pool, unlabelled_gone = kept_pool(
             self._catalog, self.sources, workspace_id, name, base, self._dim
@@ -291,8 +289,13 @@ class ClassifierStore:
         stored = self._catalog.version_examples(*where)
         embeddings_ND = self._catalog.version_embeddings(*where, dim=self._dim)
         kept = [example for example in stored if example.is_kept]
-        support = support_of(kept[: len(embeddings_ND)], embeddings_ND[: len(kept)])
-        return support, len(kept) == len(embeddings_ND)
+        whole = len(kept) == len(embeddings_ND)
+        kept, embeddings_ND = kept[: len(embeddings_ND)], embeddings_ND[: len(kept)]
+        moved = self.sources.moved(workspace_id, kept)
+        if moved:  # their scans were embedded by another encoder since: no neighbours of a query
+            rows = [i for i, e in enumerate(kept) if e.scan is None or e.scan[0] not in moved]
+            kept, embeddings_ND = [kept[i] for i in rows], embeddings_ND[rows]
+        return support_of(kept, embeddings_ND), whole and not moved
 
     def forget(self) -> None:
         """Drop all loaded versions, after scans were deleted or subjects erased."""

@@ -176,13 +176,40 @@ def read_manifest(folder: Path) -> Manifest:
     return parse_manifest(document)
 
 
+def present_precisions(folder: Path, manifest: Manifest) -> tuple[str, ...]:
+    """The precisions whose networks lie in the folder.
+
+    A network may be absent: installed packages leave out the one that is not served by default.
+    """
+    return tuple(p for p, name in manifest.networks.items() if (folder / name).is_file())
+
+
+def require_precision(folder: Path, manifest: Manifest, precision: str) -> None:
+    """Raises ArtifactMismatch: the network is not of this bundle, or not in this folder."""
+    if precision not in manifest.networks:
+        expected = sorted(manifest.networks)
+        raise ArtifactMismatch(f"expected a precision of {expected}, got {precision!r}")
+    present = present_precisions(folder, manifest)
+    if precision not in present:
+        raise ArtifactMismatch(
+            f"the folder of the bundle has the networks {sorted(present)} and not {precision}: an "
+            f"installed package leaves it out, so name a whole bundle of version {manifest.version}"
+        )
+
+
 def verify_files(folder: Path, manifest: Manifest) -> None:
     """Compare every listed file with its length and sha256.
+
+    A network that is absent is passed over; ``require_precision`` demands the one that is used.
 
     Raises:
         ArtifactMismatch: a file is missing or differs; the message gives both values.
     """
+    present = present_precisions(folder, manifest)
+    absent = {name for precision, name in manifest.networks.items() if precision not in present}
     for file in manifest.files:
+        if file.name in absent:
+            continue
         try:
             actual = describe_file(folder, file.name)
         except OSError as error:

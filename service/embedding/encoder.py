@@ -20,6 +20,7 @@ from service.embedding.bundle import (
     ULTRASOUND_NAME,
     Manifest,
     read_manifest,
+    require_precision,
     verify_files,
 )
 from service.embedding.onnx_session import open_session
@@ -126,14 +127,13 @@ def load_encoder(
 
     Raises:
         ArtifactMismatch: a file is missing or differs from the manifest, the precision is not
-            in the bundle, the network does not open, or it does not give its golden embeddings.
+            in the folder of the bundle, the network does not open, or it does not give its golden
+            embeddings.
     """
     manifest = read_manifest(folder)
-    verify_files(folder, manifest)
     precision = manifest.default_precision if precision == "auto" else precision
-    if precision not in manifest.networks:
-        expected = sorted(manifest.networks)
-        raise ArtifactMismatch(f"expected a precision of {expected}, got {precision!r}")
+    require_precision(folder, manifest, precision)
+    verify_files(folder, manifest)
     network = folder / manifest.networks[precision]
     session = open_session(network, threads)
     card = (folder / CARD_NAME).read_text(encoding="utf-8")
@@ -151,7 +151,7 @@ def ultrasound_test_of(folder: Path) -> UltrasoundTest | None:
     manifest = read_manifest(folder)
     if all(file.name != ULTRASOUND_NAME for file in manifest.files):
         return None
-    return read_ultrasound_test(folder / ULTRASOUND_NAME, manifest.dim)
+    return read_ultrasound_test(folder / ULTRASOUND_NAME, manifest.dim, manifest.encoder_id)
 
 
 def _open_halves(path: Path, threads: int) -> list[Any]:

@@ -19,11 +19,13 @@ class UltrasoundTest:
     """The score that the embedding of a frame must reach to pass as ultrasound.
 
     Attributes:
+        encoder_id: of the embeddings that it tells apart.
         weights_D: float32.
         bias: added to the product; the score is a logit, above 0 = probably ultrasound.
         threshold: lower scores fail.
     """
 
+    encoder_id: str
     weights_D: Floats
     bias: float
     threshold: float
@@ -42,7 +44,7 @@ class UltrasoundTest:
         return np.asarray(self.scores(embeddings_ND) >= self.threshold)
 
 
-def read_ultrasound_test(path: Path, dim: int) -> UltrasoundTest:
+def read_ultrasound_test(path: Path, dim: int, encoder_id: str) -> UltrasoundTest:
     """The test of a bundle whose files were verified.
 
     Raises:
@@ -58,4 +60,4 @@ def read_ultrasound_test(path: Path, dim: int) -> UltrasoundTest:
         raise ArtifactMismatch(f"expected float32 weights of width {dim}, got {weights_D.shape}")
     if not (np.isfinite(weights_D).all() and np.isfinite([bias, threshold]).all()):
         raise ArtifactMismatch(f"expected finite numbers in {path.name}")
-    return UltrasoundTest(weights_D, bias, threshold)
+    return UltrasoundTest(encoder_id, weights_D, bias, threshold)

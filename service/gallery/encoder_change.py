@@ -6,6 +6,7 @@ ends when one set is dropped.
 Shape suffixes: N scans, D embedding width.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
@@ -17,6 +18,7 @@ from service.embedding.pipeline import EmbeddedImage
 from service.errors import Conflict, EncoderMismatch, ServiceError
 from service.gallery.gallery_records import Collection, Reembedding
 
+log = logging.getLogger(__name__)
 KeptVectors: TypeAlias = Literal["old", "new"]
 
 
@@ -30,6 +32,19 @@ class EncoderChange:
         self._exchange = search.exchange
         self.get = catalog.get_reembedding
         self.next_images = catalog.images_to_embed
+
+    def tell_others(self) -> None:
+        """Log what the loaded encoder cannot serve until it is embedded anew."""
+        records = [collection for _, collection in self._catalog.all_collections()]
+        others = [record for record in records if record.encoder_id != self._encoder_id]
+        if others:
+            fields = {
+                "collections": len(others),
+                "scans": sum(record.scans for record in others),
+                "encoder_ids": sorted({record.encoder_id for record in others}),
+                "loaded": self._encoder_id,
+            }
+            log.warning("collections of another encoder", extra=fields)
 
     def begin(self, workspace_id: str, name: str) -> Reembedding:
         """Begin or continue a change. Raises UnknownItem, Conflict, ImagesNotKept."""

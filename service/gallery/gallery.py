@@ -99,6 +99,7 @@ class Gallery:
 
         Work in the background goes on until ``close``.
         """
+        self.encoder_change.tell_others()
         return self.vector_search.open()
 
     def close(self) -> None:

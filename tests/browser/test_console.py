@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.cli.demo import SAMPLES
+from service.embedding.bundle import SHIPPED_BUNDLE, read_manifest
 from sonoprobe_client import PlainClient as Client
 from tests.browser.console_page import EVERYTHING, Console
 
@@ -328,7 +329,7 @@ def test_a_key_is_made_rotated_and_revoked(console: Console, local_url: str) -> 
     page.get_by_role("button", name="Make a key").click()
     secret = page.locator(".secret").inner_text()
     with Client(local_url, key=secret) as bedside:
-        assert bedside.encoder()["dim"] == 1024
+        assert bedside.encoder()["encoder_id"] == read_manifest(SHIPPED_BUNDLE).encoder_id
     page.get_by_role("cell", name="collections: study7-*, ward").wait_for()
     page.get_by_role("button", name="I have stored it").click()
     page.get_by_role("button", name="Revoke bedside 3").click()

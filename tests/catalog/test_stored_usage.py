@@ -290,6 +290,8 @@ def test_a_workspace_that_keeps_no_images_keeps_none(catalog, ours, new_scan):
 
 def test_only_what_passes_as_ultrasound_comes_in(catalog, ours, new_scan):
     class Positive:
+        encoder_id = ENCODER
+
         def passed(self, embeddings_ND):
             return embeddings_ND[:, 0] > 0
 
@@ -299,3 +301,7 @@ def test_only_what_passes_as_ultrasound_comes_in(catalog, ours, new_scan):
     good, bad = catalog.add_scans(ours, "lungs", scans, encoder_id=ENCODER)
     assert isinstance(good, StoredScan)
     assert isinstance(bad, PolicyRefused)
+    # The test of the loaded encoder says nothing of an import that another encoder embedded.
+    catalog.create_collection(ours, "imported", encoder_id="enc_before", dim=DIM)
+    (untold,) = catalog.add_scans(ours, "imported", scans[:1], encoder_id="enc_before")
+    assert isinstance(untold, PolicyRefused)

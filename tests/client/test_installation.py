@@ -13,6 +13,9 @@ import pytest
 from client_installation import Installation, install_client
 
 from service.cli.demo import SAMPLES
+from service.embedding.bundle import SHIPPED_BUNDLE, read_manifest
+from service.embedding.encoder import load_encoder
+from service.errors import ArtifactMismatch
 from service.server import LocalService
 
 pytestmark = pytest.mark.slow
@@ -89,6 +92,19 @@ def test_the_service_carries_the_same_client(installed: Installation, tmp_path: 
     with zipfile.ZipFile(wheel) as archive:
         carried = {n: archive.read(n) for n in archive.namelist() if n.startswith(PACKAGE)}
         assert "service/cli/main.py" in archive.namelist()
+        _expect_int8_alone(archive, tmp_path / "unpacked")
     (packages,) = installed.python.parents[1].glob("lib/python*/site-packages")
     files = [file for file in (packages / PACKAGE).rglob("*") if file.suffix in (".py", ".typed")]
     assert carried == {str(f.relative_to(packages)): f.read_bytes() for f in files}
+
+
+def _expect_int8_alone(archive: zipfile.ZipFile, folder: Path) -> None:
+    """The encoder of the package is the one of the repository, without its float network."""
+    inside = "service/embedding/default_bundle/"
+    archive.extractall(folder, [name for name in archive.namelist() if name.startswith(inside)])
+    bundle = folder / inside
+    assert [file.name for file in bundle.glob("*.onnx")] == ["encoder.int8.onnx"]
+    whole = read_manifest(SHIPPED_BUNDLE)
+    assert load_encoder(bundle, threads=1).encoder_id == whole.encoder_id
+    with pytest.raises(ArtifactMismatch, match="whole bundle of version"):
+        load_encoder(bundle, precision="fp16")

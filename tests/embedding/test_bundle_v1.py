@@ -17,7 +17,7 @@ from service.embedding.bundle import (
 )
 from service.embedding.encoder import load_encoder
 from service.errors import ArtifactMismatch
-from service.imaging.analysis.preprocess import preprocess
+from service.imaging.analysis.preprocess import SQUASH_REDUCED, preprocess
 
 BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
 
@@ -44,6 +44,14 @@ def test_another_border_is_another_encoder() -> None:
     assert other_id != manifest.encoder_id
     with pytest.raises(ArtifactMismatch, match=other_id):
         parse_manifest(replace(manifest, spec=spec).to_json())
+    assert parse_manifest(replace(manifest, spec=spec, encoder_id=other_id).to_json()).spec == spec
+
+
+def test_another_resize_rule_is_another_encoder() -> None:
+    manifest = read_manifest(BUNDLE)
+    spec = replace(manifest.spec, resize=SQUASH_REDUCED)
+    other_id = encoder_id_of(manifest.files, manifest.networks, spec)
+    assert other_id != manifest.encoder_id
     assert parse_manifest(replace(manifest, spec=spec, encoder_id=other_id).to_json()).spec == spec
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.embedding.bundle import SHIPPED_BUNDLE
+from service.embedding.bundle import SHIPPED_BUNDLE, read_manifest
 from service.embedding.encoder import load_encoder
 from service.errors import ArtifactMismatch
 from service.imaging.analysis.preprocess import normalise, preprocess
@@ -36,9 +36,14 @@ def test_the_shipped_bundle_gives_unit_embeddings_whatever_the_batch() -> None:
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-@pytest.mark.parametrize("folder", [SHIPPED_BUNDLE, TINY])
-def test_the_mean_of_a_feature_map_has_the_direction_of_the_embedding(folder: Path) -> None:
-    encoder = load_encoder(folder)
+@pytest.mark.parametrize(
+    ("folder", "precision", "tolerance"),
+    [(SHIPPED_BUNDLE, "int8", 1e-5), (SHIPPED_BUNDLE, "fp16", 2e-3), (TINY, "fp32", 1e-5)],
+)
+def test_the_mean_of_a_feature_map_has_the_direction_of_the_embedding(
+    folder: Path, precision: str, tolerance: float
+) -> None:
+    encoder = load_encoder(folder, precision=precision)
     frames = np.random.default_rng(0).integers(0, 255, (2, 64, 64)).astype(np.uint8)
     inputs = preprocess(frames, encoder.spec)
     embeddings, maps = encoder.encode_mapped(inputs)
@@ -46,7 +51,7 @@ def test_the_mean_of_a_feature_map_has_the_direction_of_the_embedding(folder: Pa
     np.testing.assert_allclose(embeddings, encoder.encode(inputs), atol=1e-6)
     means = maps.mean((2, 3))
     unit = means / np.linalg.norm(means, axis=1, keepdims=True)
-    np.testing.assert_allclose(unit, embeddings, atol=1e-5)
+    np.testing.assert_allclose(unit, embeddings, atol=tolerance)
 
 
 def test_passes_side_by_side_on_half_of_the_threads_give_the_same_embeddings() -> None:
@@ -84,6 +89,17 @@ def test_another_preprocessing_is_refused_because_the_id_no_longer_fits(bundle: 
 def test_a_precision_that_is_not_in_the_bundle_is_refused(bundle: Path) -> None:
     with pytest.raises(ArtifactMismatch, match="int8"):
         load_encoder(bundle, precision="fp32")
+
+
+def test_a_package_without_the_float_network_serves_the_same_encoder(bundle: Path) -> None:
+    whole = read_manifest(bundle)
+    (bundle / whole.networks["fp16"]).unlink()
+    assert load_encoder(bundle, threads=1).encoder_id == whole.encoder_id
+    with pytest.raises(ArtifactMismatch, match=rf"\['int8'\] and not fp16.*{whole.version}"):
+        load_encoder(bundle, precision="fp16")
+    (bundle / whole.networks["int8"]).unlink()
+    with pytest.raises(ArtifactMismatch, match="and not int8"):
+        load_encoder(bundle)
 
 
 def test_the_bundle_says_what_it_is_worth_and_is_small_enough_to_ship() -> None:

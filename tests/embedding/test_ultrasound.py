@@ -51,7 +51,7 @@ def stored(path: Path, **changed: object) -> Path:
 
 
 def test_scores_are_linear_and_the_least_passes(tmp_path: Path) -> None:
-    test = read_ultrasound_test(stored(tmp_path / "u.npz"), 4)
+    test = read_ultrasound_test(stored(tmp_path / "u.npz"), 4, "enc_1")
     rows = np.array([[1, 0, 0, 0], [0, 0.5, 0.4, 0]])
     np.testing.assert_allclose(test.scores(rows), [0.0, -0.1])
     assert test.passed(rows).tolist() == [True, False]
@@ -73,11 +73,11 @@ def test_scores_are_linear_and_the_least_passes(tmp_path: Path) -> None:
 )
 def test_a_test_that_cannot_be_used_is_refused(tmp_path: Path, changed) -> None:
     with pytest.raises(ArtifactMismatch):
-        read_ultrasound_test(stored(tmp_path / "u.npz", **changed), 4)
+        read_ultrasound_test(stored(tmp_path / "u.npz", **changed), 4, "enc_1")
 
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "u.npz"
     path.write_bytes(b"PK no archive")
     with pytest.raises(ArtifactMismatch):
-        read_ultrasound_test(path, 4)
+        read_ultrasound_test(path, 4, "enc_1")

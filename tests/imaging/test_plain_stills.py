@@ -8,7 +8,7 @@ from PIL import Image, PngImagePlugin
 
 from service.cli.demo import SAMPLES
 from service.errors import CorruptImage
-from service.imaging.formats.frames import grey_of
+from service.imaging.formats.frames import grey_and_coloured_box, grey_of
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.plain_still import plain_pixels
 from service.imaging.formats.still import open_image, read_still
@@ -91,3 +91,21 @@ def test_colour_in_a_corner_does_not_change_the_grey_of_the_rest() -> None:
     marked = np.stack([GREY] * 3, axis=-1)
     marked[4:9, 6:12] = (250, 120, 30)
     np.testing.assert_array_equal(grey_of(marked), np.asarray(Image.fromarray(marked).convert("L")))
+
+
+def test_the_box_of_the_colour_of_a_frame_has_every_pixel_with_a_colour() -> None:
+    grey = np.tile(np.arange(256, dtype=np.uint8), (300, 2))
+    frame = np.stack([grey] * 3, axis=-1)
+    luma, box = grey_and_coloured_box(frame)
+    np.testing.assert_array_equal(luma, grey)
+    assert box == (0, 0, 0, 0)
+    frame[299, 511, 2] ^= 1  # the faintest colour there is
+    assert grey_and_coloured_box(frame)[1] == (511, 299, 512, 300)
+    frame[63, 200, 0] ^= 1
+    frame[70, 90, 1] ^= 1
+    assert grey_and_coloured_box(frame)[1] == (90, 63, 512, 300)
+    part = frame[1:299, 3:500]  # of a frame, as a region is
+    luma, box = grey_and_coloured_box(part)
+    assert box == (87, 62, 198, 70)
+    luma[62, 197], luma[69, 87] = part[62, 197, 1], part[69, 87, 0]
+    np.testing.assert_array_equal(luma, grey[1:299, 3:500])

@@ -6,10 +6,18 @@ import numpy as np
 import pytest
 
 from service.errors import InputError
-from service.imaging.analysis.preprocess import PreprocessSpec, fit, normalise, preprocess, resize
+from service.imaging.analysis.preprocess import (
+    SQUASH_REDUCED,
+    PreprocessSpec,
+    fit,
+    normalise,
+    preprocess,
+    resize,
+)
 
 PLAIN = PreprocessSpec(160, (0.5,) * 3, (0.25,) * 3)
 BORDERED = replace(PLAIN, border=0.1)
+REDUCED = replace(PLAIN, resize=SQUASH_REDUCED)
 
 
 def frame(height: int, width: int) -> np.ndarray:
@@ -42,3 +50,33 @@ def test_the_border_is_black_and_not_the_mean_after_normalising() -> None:
 def test_a_border_outside_its_range_is_refused(border: float) -> None:
     with pytest.raises(InputError, match="border"):
         replace(PLAIN, border=border)
+
+
+@pytest.mark.parametrize("sides", [(639, 1080), (90, 200), (160, 160)])
+def test_a_frame_with_a_side_below_four_times_the_square_is_not_reduced(
+    sides: tuple[int, int],
+) -> None:
+    np.testing.assert_array_equal(fit(frame(*sides), REDUCED), fit(frame(*sides), PLAIN))
+
+
+@pytest.mark.parametrize("sides", [(640, 640), (731, 1077), (1079, 1919), (1283, 1285)])
+def test_a_reduced_frame_is_resized_to_nearly_the_same_square(sides: tuple[int, int]) -> None:
+    rows, columns = (np.arange(side) for side in sides)
+    waves = 64 * (np.sin(2 * np.pi * rows / 31)[:, None] + np.sin(2 * np.pi * columns / 29))
+    large = np.rint(128 + waves).astype(np.uint8)
+    apart = fit(large, REDUCED).astype(int) - fit(large, PLAIN)
+    # A line left out of an odd side would move the waves by half a pixel: 13 grey levels.
+    assert np.abs(apart).max() <= 6
+    assert apart.any()
+
+
+def test_a_bordered_square_is_reduced_for_its_inner_side() -> None:
+    large, bordered = frame(600, 600), replace(BORDERED, resize=SQUASH_REDUCED)
+    inner = resize(large, 134, is_reduced=True)
+    np.testing.assert_array_equal(fit(large, bordered)[13:147, 13:147], inner)
+    assert (inner != resize(large, 134)).any()
+
+
+def test_an_unknown_resize_rule_is_refused() -> None:
+    with pytest.raises(InputError, match="resize rule"):
+        replace(PLAIN, resize="letterbox")

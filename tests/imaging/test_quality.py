@@ -6,7 +6,7 @@ import pytest
 from screens import speckle
 
 from service.errors import InputError
-from service.imaging.analysis.quality import assess_quality, frozen
+from service.imaging.analysis.quality import assess_quality, frozen, is_blank
 
 
 def reasons(frame: np.ndarray) -> list[str]:
@@ -41,6 +41,14 @@ def test_empty_small_and_burnt_out_frames_are_named() -> None:
     assert reasons(speckle(40, 200)) == ["tiny"]
     burnt = np.clip(speckle(300, 400).astype(int) * 5, 0, 255).astype(np.uint8)
     assert "saturated" in reasons(burnt)
+
+
+def test_a_frame_of_faint_noise_is_blank_and_a_small_bright_scan_is_not() -> None:
+    frame = np.random.default_rng(0).integers(0, 40, (1080, 1920), np.uint8)
+    assert is_blank(frame)
+    frame[400:640, 800:1120] = speckle(240, 320)
+    assert not is_blank(frame)
+    assert not is_blank(np.stack([frame] * 3, axis=-1))
 
 
 def test_colour_flow_is_named_and_coloured_lines_are_not() -> None:

@@ -11,7 +11,8 @@ from screens import say, speckle
 from service.cli.demo import SAMPLES
 from service.embedding.onnx_session import open_text_finder
 from service.errors import ArtifactMismatch
-from service.imaging.analysis.text import TextFinder, without
+from service.imaging.analysis.boxes import crop, shifted
+from service.imaging.analysis.text import TextFinder, part_to_search, without
 
 
 def masked(finder: TextFinder, frame: np.ndarray) -> np.ndarray:
@@ -81,6 +82,25 @@ def test_black_around_a_name_is_left_out_and_changes_no_box(finder: TextFinder) 
     whole = frame.copy()
     whole[[0, 0, -1, -1], [0, -1, 0, -1]] = 3  # nothing of this picture is black at its edge
     assert finder.find(frame) == finder.find(whole) != ()
+
+
+def test_a_part_of_a_frame_is_searched_as_the_frame_is(finder: TextFinder) -> None:
+    frame = np.zeros((600, 900), np.uint8)
+    say(frame, "DOE, JANE", 500, 400, size=0.8)
+    say(frame, "KIDNEY", 530, 480, size=2.5)
+    part = part_to_search([(495, 370, 640, 410), (520, 420, 800, 490)], 900, 600)
+    boxes = finder.find(np.ascontiguousarray(crop(frame, part)), frame_side_px=900)
+    assert [shifted(item.box, *part[:2]) for item in boxes] == [b.box for b in finder.find(frame)]
+    assert len(boxes) >= 2
+
+
+def test_a_part_of_a_large_frame_is_searched_at_the_size_of_the_frame(finder: TextFinder) -> None:
+    frame = np.zeros((2400, 3600), np.uint8)
+    say(frame, "DOE, JANE", 2000, 1600, size=3.2)
+    part = part_to_search([(1990, 1500, 2520, 1650)], 3600, 2400)
+    (box,) = finder.find(crop(frame, part), frame_side_px=3600)
+    (whole,) = finder.find(frame)
+    assert shifted(box.box, *part[:2]) == pytest.approx(whole.box, abs=16)  # a cell of the search
 
 
 def test_filled_boxes_hold_one_grey_and_the_rest_is_untouched(finder: TextFinder) -> None:

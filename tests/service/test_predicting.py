@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from service.classifiers.prediction import PredictionQuery, PredictionRequest, QueryFrame, predict
+from service.embedding.bundle import SHIPPED_BUNDLE, read_manifest
 from service.server import LocalService
 from sonoprobe_client import PlainClient as Client
 from tests.service.expected import calls, probabilities, refused
@@ -55,7 +56,7 @@ def test_a_heat_map_adds_up_to_the_answer_with_the_shipped_encoder(client, frame
     said = [{"label": s} for s in SCENES for _ in range(5)]
     client.fit_images("maps", images, said, fields={"views": False})
     for image in (frames["cyst"][7], frames["mass"][0]):
-        check_maps(client, "maps", image, (5, 5))
+        check_maps(client, "maps", image, read_manifest(SHIPPED_BUNDLE).feature_map[1:])
     client.delete_classifier("maps")
 
 

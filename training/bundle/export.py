@@ -24,6 +24,7 @@ from service.embedding.bundle import (
     describe_file,
     encoder_id_of,
     read_manifest,
+    require_precision,
     verify_files,
 )
 from service.errors import InputError
@@ -34,6 +35,7 @@ from training.bundle.deploy import assemble, fold_norms
 from training.bundle.equalise import equalise
 from training.bundle.onnx_branches import maps_on_request
 from training.bundle.onnx_files import (
+    drop_traces,
     embed,
     first_convolutions,
     open_network,
@@ -266,6 +268,8 @@ def _architecture(about: dict[str, Any]) -> str:
 def with_border(source: Path, out: Path, border: float, version: str) -> Manifest:
     """Write a bundle of the same networks that get their input with another border.
 
+    What its exporter noted of the machine is left out.
+
     Benchmark numbers and the test for pictures that are no ultrasound are left out: they were
     measured with the border of the source.
     """
@@ -281,8 +285,12 @@ def with_border(source: Path, out: Path, border: float, version: str) -> Manifes
         about["initial_weights"],
     )
     out.mkdir(parents=True, exist_ok=True)
+    for precision in before.networks:
+        require_precision(source, before, precision)
     for name in (*before.networks.values(), GOLDEN_NAME):
         shutil.copyfile(source / name, out / name)
+    for name in before.networks.values():
+        drop_traces(out / name)
     spec = replace(before.spec, border=border)
     default = before.default_precision
     shape = before.feature_map

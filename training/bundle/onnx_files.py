@@ -27,7 +27,7 @@ from torch import nn
 from service.arrays import Floats
 from service.errors import InputError
 from training.bundle.onnx_branches import MAPS_INPUT
-from training.bundle.onnx_graph import needed_for, padded_pools
+from training.bundle.onnx_graph import all_nodes, needed_for, padded_pools
 from training.networks.onnx_export import export_onnx
 
 PERCENTILE = 99.999  # of activations; rare peaks would cost every other value its steps
@@ -114,6 +114,16 @@ def refuse_padded_pools(path: Path) -> None:
     pools = padded_pools(onnx.load(path).graph)
     if pools:
         raise InputError(f"{path.name}: expected pools without a pad before them, got {pools}")
+
+
+def drop_traces(path: Path) -> None:
+    """Drop what torch's exporter notes of each node: stack traces with folders of the machine."""
+    network = onnx.load(path)
+    noted = [node for node in all_nodes(network.graph) if node.metadata_props]
+    for node in noted:
+        node.ClearField("metadata_props")
+    if noted:
+        onnx.save(network, str(path))
 
 
 def session_options(threads: int) -> onnxruntime.SessionOptions:

@@ -79,7 +79,11 @@ def set_readout(path: Path, readout: Readout) -> None:
     name = _product(graph, rows).input[0]
     while name not in stored:  # a float network takes its matrix out of a 1x1 convolution
         name = by_output[name].input[0]
-    for tensor, values in ((stored[name], readout.weights_DK), (_bias(graph), readout.bias_D)):
+    # The exporter folded a second copy of the bias, (D, 1, 1), into the sum that ends the map.
+    biases = [stored[value] for value in by_output[_MAP].input if value in stored]
+    changed = [(stored[name], readout.weights_DK)]
+    changed += [(bias, readout.bias_D) for bias in (_bias(graph), *biases)]
+    for tensor, values in changed:
         shape = tuple(tensor.dims)
         if shape[: values.ndim] != values.shape:
             raise InputError(f"expected a read-out of shape {shape}, got {values.shape}")

@@ -17,8 +17,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from service.embedding.bundle import read_manifest, verify_files
-from service.errors import ArtifactMismatch, InputError
+from service.embedding.bundle import (
+    present_precisions,
+    read_manifest,
+    require_precision,
+    verify_files,
+)
+from service.errors import InputError
 from service.imaging.analysis.preprocess import PreprocessSpec
 from training.bundle.export import encoder_inputs, fit_student_readout, load_student, serving_config
 from training.bundle.onnx_files import OUTPUTS, open_network
@@ -135,16 +140,14 @@ def bundle_encoders(
         precisions: which of them; all that are there when empty.
 
     Raises:
-        ArtifactMismatch: the bundle is damaged, or a precision is not in it.
+        ArtifactMismatch: the bundle is damaged, or a precision is not in its folder.
     """
     manifest = read_manifest(folder)
+    wanted = precisions or present_precisions(folder, manifest)
+    for name in wanted:
+        require_precision(folder, manifest, name)
     verify_files(folder, manifest)
-    missing = sorted(set(precisions) - set(manifest.networks))
-    if missing:
-        raise ArtifactMismatch(f"expected precisions {sorted(manifest.networks)}, got {missing}")
-    chosen = sorted(
-        precisions or manifest.networks, key=lambda name: (name != manifest.default_precision, name)
-    )
+    chosen = sorted(wanted, key=lambda name: (name != manifest.default_precision, name))
     return [
         BundleEncoder(
             f"{prefix}_{name}",

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from service.arrays import Floats, Pixels
-from service.embedding.bundle import Manifest, read_manifest
+from service.embedding.bundle import Manifest, present_precisions, read_manifest
 from service.errors import InputError
 from service.imaging.analysis.preprocess import PreprocessSpec, normalise
 from training.bundle.deploy import assemble
@@ -161,9 +161,13 @@ def calibration_inputs(corpus: Sequence[ManifestRow], spec: PreprocessSpec) -> F
 
 def float_network(source: Path, manifest: Manifest) -> Path:
     """The network of a bundle that its trunk can be read from. Raises InputError: it has none."""
-    names = [manifest.networks[p] for p in ("fp32", "fp16") if p in manifest.networks]
+    present = present_precisions(source, manifest)
+    names = [manifest.networks[p] for p in ("fp32", "fp16") if p in present]
     if not names:
-        raise InputError("the bundle holds no float network to read the trunk from")
+        raise InputError(
+            "the folder of the bundle holds no float network to read the trunk from; an installed "
+            "package leaves it out, the repository has it"
+        )
     return source / names[0]
 
 

@@ -21,6 +21,10 @@ WHOLE_SHARE = 0.95  # of a frame: a box of the caller that large is no region of
 class UltrasoundCheck(Protocol):
     """The test of the loaded encoder."""
 
+    @property
+    def encoder_id(self) -> str:
+        """The encoder whose embeddings it tells apart."""
+
     def passed(self, embeddings_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
         """(N,) whether each passes as ultrasound. Raises InputError: another width."""
 
@@ -50,7 +54,7 @@ class IntakeRules:
         refuse_whole_frames: whether a whole frame is refused where a region is expected.
         refuse_kept_images: whether collections may not keep pixels.
         refuse_not_ultrasound: whether a file that fails the test ``ultrasound`` is refused.
-        ultrasound: None = the loaded encoder has no test, so every file fails it.
+        ultrasound: None = the loaded encoder has no test of these embeddings, so all fail it.
     """
 
     pseudonyms: GivenIds | None = None
@@ -59,6 +63,12 @@ class IntakeRules:
     refuse_kept_images: bool = False
     refuse_not_ultrasound: bool = False
     ultrasound: UltrasoundCheck | None = None
+
+    def of_encoder(self, encoder_id: str) -> "IntakeRules":
+        """The same rules for embeddings of an encoder, which only its own test can tell apart."""
+        if self.ultrasound is None or self.ultrasound.encoder_id == encoder_id:
+            return self
+        return replace(self, ultrasound=None)
 
     def let_in(self, new: NewScan) -> NewScan:
         """The scan as it may be stored. Raises PolicyRefused, PseudonymKeyMissing."""

@@ -169,6 +169,7 @@ def store_scans(
     payer: str | None,
 ) -> list[StoredScan | ServiceError]:
     """Store scans in a locked collection of their encoder; as ``add_scans``, in the transaction."""
+    rules = rules.of_encoder(collection["encoder_id"])
     prepared = [_prepared(new, collection["dim"], rules) for new in scans]
     plan = _planned(connection, collection["collection_id"], prepared)
     answers = _stored(connection, collection, plan, payer)

@@ -107,6 +107,7 @@ def store_scans(
     payer: str | None,
 ) -> list[StoredScan | ServiceError]:
     """Store scans in a collection of their encoder; as ``add_scans``, in the transaction."""
+    rules = rules.of_encoder(collection["encoder_id"])
     answers = [_answer(connection, collection, new, rules, payer) for new in scans]
     if any(isinstance(answer, StoredScan) and answer.created for answer in answers):
         admit_usage(connection, collection["workspace_id"], admit)

@@ -228,11 +228,16 @@ def kept_pool(
     version: ClassifierVersion,
     dim: int,
 ) -> tuple[UnlabelledPool | None, int]:
-    """The unlabelled scans of a version that still exist, and how many do not."""
+    """The unlabelled scans of a version that still exist, and how many do not.
+
+    Raises:
+        EncoderMismatch: they have embeddings of another encoder than the loaded one.
+    """
     settings = version.settings.get("unlabelled")
     if settings is None:
         return None, 0
     stored, embeddings_UD = catalog.version_unlabelled(workspace_id, name, version.number, dim=dim)
+    sources.require_loaded(workspace_id, stored)
     kept = [
         scan
         for scan in sources.under_stored_ids(workspace_id, stored)

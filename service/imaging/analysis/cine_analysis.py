@@ -138,12 +138,12 @@ class CineAnalysis:
         if self._is_single:
             return tuple(view.used_hw for view in self._decided.views)
         used_regions = self._decided.analysis.regions
-        grey_HW, box = grey_of(pixels), used_regions[0].box
+        greys = [grey_of(crop(pixels, region.box)) for region in used_regions]
         if self._measured:
             self._measured -= 1
         else:
-            self._quality.add(crop(pixels, box), crop(grey_HW, box))
-        used = [regions.cut(grey_HW, region) for region in used_regions]
+            self._quality.add(crop(pixels, used_regions[0].box), greys[0])
+        used = [regions.blanked(g, r) for g, r in zip(greys, used_regions, strict=True)]
         if self._region_mode == "none":
             return tuple(used)
         return tuple(without(u, t) for u, t in zip(used, self._texts, strict=True))

@@ -19,11 +19,17 @@ from service.imaging.analysis import quality, regions
 from service.imaging.analysis.boxes import Box, area_px, clipped, crop, shifted
 from service.imaging.analysis.colours import find_colour_overlay, on_plates, without_flow
 from service.imaging.analysis.pixels import box_of, brightest_and_chroma, grey
-from service.imaging.analysis.quality import QualityFinding
+from service.imaging.analysis.quality import DOPPLER_SHARE, QualityFinding
 from service.imaging.analysis.regions import Region
 from service.imaging.analysis.scan_search import WHOLE_SHARE
-from service.imaging.analysis.text import TextBox, TextFinder, is_covered, without
-from service.imaging.formats.frames import DicomRegion, grey_of
+from service.imaging.analysis.text import (
+    TextBox,
+    TextFinder,
+    is_covered,
+    part_to_search,
+    without,
+)
+from service.imaging.formats.frames import DicomRegion, grey_and_coloured_box, grey_of
 
 RegionMode: TypeAlias = Literal["auto", "none"] | Box
 Risk: TypeAlias = Literal["none", "low", "high"]
@@ -33,6 +39,7 @@ UNSURE = 0.4  # of a whole frame with writing beside the tissue
 RIM_PX, RIM_STEP, FLAT_RIM = 4, 4, 0.8  # around a text: pixels, grey levels, share of one grey
 SURE = 0.5  # minimum confidence that a region is separated from the rest of the screen
 CONTEXT_PX = 24  # searched around a region, because letters may reach into it
+MIN_COLOURED_SHARE = DOPPLER_SHARE / 2  # of the box of a region
 MANY_BOXES, MUCH_SHARE = 4, 0.04  # above these, text is more than a label or a measurement
 
 
@@ -179,8 +186,8 @@ class _Surroundings:
 
     Attributes:
         box: of the region, in these pixels.
-        brightest_hw, chroma_hw: of a frame in colour, whose channels are taken apart once; of a
-            grey one the pixels, and None.
+        brightest_hw: the brightest channel of each pixel.
+        chroma_hw: the brightest channel minus the darkest; None where no pixel has a colour.
         coloured: the part of the box that holds all its colour, in pixels of the box.
     """
 
@@ -198,7 +205,13 @@ class _Surroundings:
         inner = shifted(box, -left, -top)
         if around.ndim == 2:
             return cls(around, inner, around, None, (0, 0, 0, 0))
-        brightest_hw, chroma_hw = brightest_and_chroma(around)
+        brightest_hw, coloured = grey_and_coloured_box(around)
+        if not area_px(coloured):
+            return cls(around, inner, brightest_hw, None, (0, 0, 0, 0))
+        chroma_hw = np.zeros_like(brightest_hw)
+        crop(brightest_hw, coloured)[:], crop(chroma_hw, coloured)[:] = brightest_and_chroma(
+            crop(around, coloured)
+        )
         return cls(around, inner, brightest_hw, chroma_hw, box_of(crop(chroma_hw, inner)))
 
     def grey_hw(self) -> Pixels:
@@ -210,8 +223,9 @@ class _Surroundings:
         return used_hw
 
     def measured(self) -> Pixels:
-        """The box for quality: one channel where all are equal, which gives the same findings."""
-        return crop(self.pixels if area_px(self.coloured) else self.brightest_hw, self.box)
+        """The box for quality: one channel where too little has a colour for a finding about it."""
+        is_coloured = area_px(self.coloured) > MIN_COLOURED_SHARE * area_px(self.box)
+        return crop(self.pixels if is_coloured else self.brightest_hw, self.box)
 
 
 def _view(
@@ -290,9 +304,20 @@ def _find_text(around: _Surroundings, finder: TextFinder) -> tuple[TextBox, ...]
         return finder.find(grey_hw)
     texts = finder.find(without_flow(grey_hw, colours.flow_hw))
     if colours.plates:
-        lettering = finder.find(on_plates(around.pixels, colours.plates))
+        lettering = _on_plates(around.pixels, colours.plates, finder)
         texts = (*texts, *(item for item in lettering if not is_covered(item, texts)))
     return (*texts, *(TextBox(box, 1.0) for box in colours.scales))
+
+
+def _on_plates(frame_hw3: Pixels, plates: Sequence[Box], finder: TextFinder) -> tuple[TextBox, ...]:
+    """Text on the plates of a frame; only the part around them is searched."""
+    height, width = frame_hw3.shape[:2]
+    part = part_to_search(plates, width, height)
+    left, top = part[:2]
+    inner = tuple(shifted(plate, -left, -top) for plate in plates)
+    distance_hw = on_plates(crop(frame_hw3, part), inner)
+    texts = finder.find(distance_hw, frame_side_px=max(height, width))
+    return tuple(TextBox(shifted(item.box, left, top), item.confidence) for item in texts)
 
 
 def _risk(

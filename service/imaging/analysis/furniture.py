@@ -119,16 +119,17 @@ def _may_begin_strip(lines: npt.NDArray[np.int16], dark: int) -> bool:
 
 def _ground_share(
     lines: npt.NDArray[np.integer], dark: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
     """The grey under the writing, which may change along a line, and its share of each line."""
     count, places = lines.shape
     piece = places // PIECES
     pieces = lines[:, : piece * PIECES].reshape(count, PIECES, piece)
-    medians = np.median(pieces, axis=2)  # letters cover less than half of their line
-    at = (np.arange(places) - (piece - 1) / 2) / piece  # between the middles of pieces
+    # Letters cover less than half of their line.
+    medians = np.median(pieces, axis=2).astype(np.float32)
+    at = ((np.arange(places) - (piece - 1) / 2) / piece).astype(np.float32)  # middles of pieces
     before = np.clip(at.astype(np.int64), 0, PIECES - 2)
-    steps = medians[:, before + 1] - medians[:, before]
-    ground_lp = medians[:, before] + steps * (at - before)
+    steps = np.diff(medians, axis=1)
+    ground_lp = medians[:, before] + steps[:, before] * (at - before).astype(np.float32)
     is_ground_lp = (np.abs(lines - ground_lp) <= FLAT_STEP) & (ground_lp > dark)
     return np.asarray(ground_lp), is_ground_lp.mean(1)
 

@@ -80,9 +80,8 @@ class LiveScene:
         return tuple(view.used_hw for view in analyzed.views)
 
     def _cut(self, pixels: Pixels) -> tuple[Pixels, ...]:
-        grey_HW = grey_of(pixels)
         return tuple(
-            without(regions.cut(grey_HW, region), texts)
+            without(regions.blanked(grey_of(crop(pixels, region.box)), region), texts)
             for region, texts in zip(self._regions, self._texts, strict=True)
         )
 

@@ -5,6 +5,7 @@ Shape suffixes: T frames, H height, W width, S encoder side, C = 3 channels.
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -12,6 +13,9 @@ from service.arrays import Floats, Pixels
 from service.errors import InputError
 
 SQUASH = "squash_bicubic"  # both sides resized to S; the aspect ratio is not kept
+SQUASH_REDUCED = "squash_bicubic_reduced"  # the same, of a large frame at half its size, or less
+RESIZE_RULES = (SQUASH, SQUASH_REDUCED)
+REDUCING_GAP = 2  # sides of a reduced frame over those of the result, at least
 MAX_BORDER = 0.5
 
 
@@ -23,7 +27,7 @@ class PreprocessSpec:
         side_px: S, side of the square input.
         mean: per channel, on intensities scaled to [0, 1].
         std: per channel, same scale, all above 0.
-        resize: the resize rule; only ``SQUASH`` exists in bundle format 1.
+        resize: one of ``RESIZE_RULES``; ``SQUASH`` in bundles before 0.5.0.
         border: width of the black border around the frame, as a share of the frame's side; 0 in
             bundles before 0.5.0.
     """
@@ -39,8 +43,8 @@ class PreprocessSpec:
             raise InputError(f"expected side_px in 16..2048, got {self.side_px}")
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise InputError("expected three means and three standard deviations above 0")
-        if self.resize != SQUASH:
-            raise InputError(f"expected resize rule {SQUASH!r}, got {self.resize!r}")
+        if self.resize not in RESIZE_RULES:
+            raise InputError(f"expected a resize rule of {RESIZE_RULES}, got {self.resize!r}")
         if not 0 <= self.border <= MAX_BORDER:
             raise InputError(f"expected a border in 0..{MAX_BORDER}, got {self.border}")
 
@@ -74,21 +78,46 @@ def preprocess(frames_THW: Pixels, spec: PreprocessSpec) -> Floats:
 
 def fit(frame_HW: Pixels, spec: PreprocessSpec) -> Pixels:
     """Return the frame as uint8 (S, S): resized, with the black border of the encoder."""
-    border_px = spec.border_px
+    side_px, border_px = spec.side_px, spec.border_px
+    inner_px = side_px - 2 * border_px
+    resized_SS = resize(frame_HW, inner_px, is_reduced=spec.resize == SQUASH_REDUCED)
     if not border_px:
-        return resize(frame_HW, spec.side_px)
-    framed_SS = np.zeros((spec.side_px, spec.side_px), np.uint8)
-    inner = slice(border_px, spec.side_px - border_px)
-    framed_SS[inner, inner] = resize(frame_HW, spec.side_px - 2 * border_px)
+        return resized_SS
+    framed_SS = np.zeros((side_px, side_px), np.uint8)
+    inner = slice(border_px, side_px - border_px)
+    framed_SS[inner, inner] = resized_SS
     return framed_SS
 
 
-def resize(frame_HW: Pixels, side_px: int) -> Pixels:
-    """Return the frame as uint8 (S, S): bicubic with antialiasing, aspect ratio not kept."""
+def resize(frame_HW: Pixels, side_px: int, *, is_reduced: bool = False) -> Pixels:
+    """Return the frame as uint8 (S, S): bicubic with antialiasing, aspect ratio not kept.
+
+    Args:
+        is_reduced: halve the frame first, as often as both of its sides stay ``REDUCING_GAP``
+            times S or longer. A frame with a side below four times S is the same either way.
+    """
     if frame_HW.shape == (side_px, side_px):
         return frame_HW
-    image = Image.fromarray(frame_HW).resize((side_px, side_px), Image.Resampling.BICUBIC)
+    height, width = frame_HW.shape
+    halvings = 0
+    while is_reduced and min(height, width) >= 2 ** (halvings + 1) * REDUCING_GAP * side_px:
+        frame_HW = _halved(frame_HW)
+        halvings += 1
+    # Pillow counts an odd line, which was repeated before it was halved, by half.
+    box = (0.0, 0.0, width / 2**halvings, height / 2**halvings)
+    image = Image.fromarray(frame_HW).resize((side_px, side_px), Image.Resampling.BICUBIC, box=box)
     return np.asarray(image)
+
+
+def _halved(frame_HW: Pixels) -> Pixels:
+    """Means of 2 x 2 pixels; an odd line is repeated."""
+    height, width = frame_HW.shape
+    if height % 2 or width % 2:
+        frame_HW = np.asarray(
+            cv2.copyMakeBorder(frame_HW, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+        )
+    size = (frame_HW.shape[1] // 2, frame_HW.shape[0] // 2)
+    return np.asarray(cv2.resize(frame_HW, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def normalise(frames_TSS: Pixels, spec: PreprocessSpec) -> Floats:

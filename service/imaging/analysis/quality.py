@@ -29,6 +29,7 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 
 TINY_SIDE_PX = 48  # the shorter side; the encoder gets smaller frames enlarged fourfold and more
 BLANK_SPREAD = 6.0  # between the 5th and the 99th percentile of greys
+MUCH_SPREAD = 60.0  # of single pixels; such a frame is not blank
 SATURATED_SHARE = 0.25  # of pixels at 250 and above
 DOPPLER_SHARE = 0.004  # of pixels in strongly coloured patches
 STRONG_CHROMA, WEAK_CHROMA = 80, 40  # brightest minus darkest channel
@@ -39,7 +40,7 @@ BRIGHT_DARKEST = 85  # 5th percentile; tissue contains black
 MOIRE_PEAK = 1.85  # natural logarithm over the spectrum around
 FROZEN_CHANGE = 0.35  # mean absolute grey levels between two frames
 FROZEN_SHARE = 0.9
-_SIDE_PX, _SPECTRUM_PX = 192, 256
+_SIDE_PX, _SPECTRUM_PX, _SAMPLED_PX = 192, 256, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,11 @@ def measure(used: Pixels) -> FrameMeasures:
 
 def is_blank(used: Pixels) -> bool:
     """Whether there is nothing to see: an empty frame, or one that is masked as a whole."""
-    counts = histogram(grey(_small(used)))
-    return _spread(counts) < BLANK_SPREAD
+    # Means of areas spread less than single pixels, but noise alone never makes up for so much.
+    step = max(1, min(used.shape[:2]) // _SAMPLED_PX)
+    if _spread(histogram(grey(np.ascontiguousarray(used[::step, ::step])))) >= MUCH_SPREAD:
+        return False
+    return _spread(histogram(grey(_small(used)))) < BLANK_SPREAD
 
 
 def _small(used: Pixels) -> Pixels:
@@ -166,19 +170,19 @@ def moire(used: Pixels) -> float:
     power = np.abs(spectrum) + np.float32(1)
     # The logarithm is monotonic, so it may be taken after the median.
     excess = power / cv2.medianBlur(power, 5)
-    return math.log(float(excess[allowed].max()))
+    return math.log(cv2.minMaxLoc(excess, allowed)[1])
 
 
 @lru_cache(maxsize=_SPECTRUM_PX)
-def _spectrum_plane(side: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Window over a side, and where in the half spectrum (rows centred) a lattice may show."""
+def _spectrum_plane(side: int) -> tuple[npt.NDArray[np.float32], Pixels]:
+    """Window over a side, and 1 where in the half spectrum (rows centred) a lattice may show."""
     across = side // 2 + 1
     rows = np.abs(np.arange(side) - side // 2)[:, None]
     columns = np.arange(across)[None, :]
     radius = np.hypot(rows, columns)
     # Rulers, scan lines and compression lie on the axes; tissue lies in the middle.
     allowed = (rows > 4) & (columns > 4) & (radius > 0.12 * side) & (columns < across - 2)
-    return np.hanning(side).astype(np.float32), allowed
+    return np.hanning(side).astype(np.float32), allowed.astype(np.uint8)
 
 
 def _tiny(used: Pixels) -> list[QualityFinding]:

@@ -197,7 +197,11 @@ def clip_panes(frames_THW: Pixels) -> tuple[Region, ...]:
 
 def cut(pixels: Pixels, region: Region) -> Pixels:
     """A copy of the box of the region, black outside its outline."""
-    used = crop(pixels, region.box)
+    return blanked(crop(pixels, region.box), region)
+
+
+def blanked(used: Pixels, region: Region) -> Pixels:
+    """A copy of the pixels of the box of the region, black outside its outline."""
     inside_hw = region.mask()
     if inside_hw is None:
         return used.copy()

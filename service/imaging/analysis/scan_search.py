@@ -293,12 +293,12 @@ def _hull(
         layers = _layers(lit_hw, flat_hw, small_hw)
         corners = _corners([*large, *layers])
         return corners, _fill(lit_hw, corners), _around(corners)
-    for parts in (large, large[:1]):
-        corners = _corners(parts)
+    corners = of_all = _corners(large)
+    fill = _fill(lit_hw, corners)
+    if fill < 0.5 and len(large) > 1:
+        corners = _corners(large[:1])
         fill = _fill(lit_hw, corners)
-        if fill >= 0.5 or len(large) == 1:
-            break
-    return corners, fill, _around(_corners(large))
+    return corners, fill, _around(of_all)
 
 
 def _fill(lit_hw: Pixels, corners: npt.NDArray[np.int64]) -> float:

@@ -7,6 +7,7 @@ not read: it is never turned into characters.
 Shape suffixes: h height, w width of a used region, r rows, c columns of cells.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,19 +56,22 @@ class TextFinder:
     def __init__(self, network: TextNetwork) -> None:
         self._network = network
 
-    def find(self, frame: Pixels) -> tuple[TextBox, ...]:
+    def find(self, frame: Pixels, *, frame_side_px: int | None = None) -> tuple[TextBox, ...]:
         """Boxes of burned-in text, top first.
 
         Args:
             frame: uint8 (h, w) or (h, w, 3); the brightest channel is searched, so that red and
                 blue letters are as bright as white letters.
+            frame_side_px: longer side of a frame of which these pixels are a part; it is searched
+                at the size at which the frame would be.
         """
         height, width = frame.shape[:2]
-        small = at_work_size(frame)
+        side_px = frame_side_px or max(height, width)
+        small = at_work_size(frame, side_px)
         scale = small.shape[1] / width
         grey_hw = small if small.ndim == 2 else brightest(small)
         boxes = self._find_in(grey_hw, width, height, SEED_LOGIT)
-        if max(grey_hw.shape) >= 2 * SECOND_SIDE_PX:
+        if min(side_px, WORK_SIDE_PX) >= 2 * SECOND_SIDE_PX:
             coarse = self._find_in(shrunk(grey_hw, 0.5), width, height, SECOND_SEED_LOGIT)
             added = [item for item in coarse if not is_covered(item, boxes)]
             boxes = [item for item in boxes if not is_covered(item, added)] + added
@@ -149,19 +153,37 @@ def _is_tissue(part_hw: Pixels) -> bool:
     return bool(across_hw[middle].sum() < HORIZONTAL_EDGES * down_hw[middle].sum())
 
 
-def at_work_size(frame: Pixels) -> Pixels:
-    """The frame itself, or one whose longer side is ``WORK_SIDE_PX``.
+def at_work_size(frame: Pixels, side_px: int | None = None) -> Pixels:
+    """The pixels themselves, or shrunk as a frame to ``WORK_SIDE_PX``.
 
     Linear interpolation takes an eighth of the time of means over areas; where more than every
     second line would be passed over, the frame is halved first.
+
+    Args:
+        side_px: longer side of the frame, where the pixels are only a part of it.
     """
-    scale = WORK_SIDE_PX / max(frame.shape[:2])
+    scale = WORK_SIDE_PX / (side_px or max(frame.shape[:2]))
     if scale >= 1:
         return frame
     # Even sides, because the second search halves them.
     height, width = (max(MIN_SIDE_PX, 2 * round(side * scale / 2)) for side in frame.shape[:2])
-    halves = halved(frame, from_px=2 * WORK_SIDE_PX, at_least=scale)
+    halves = halved(frame, from_px=0, at_least=scale)
     return np.asarray(cv2.resize(halves, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def part_to_search(boxes: Sequence[Box], width: int, height: int) -> Box:
+    """The part of a frame whose pixels decide on text inside some boxes.
+
+    It begins on the grid of the cells of both searches, so that a frame that is searched at its own
+    size has the same cells in the part.
+    """
+    x0, y0, x1, y1 = boxes[0]
+    for left, top, right, bottom in boxes[1:]:
+        x0, y0, x1, y1 = min(x0, left), min(y0, top), max(x1, right), max(y1, bottom)
+    reach_px = math.ceil(REACH_PX * max(1.0, max(width, height) / WORK_SIDE_PX))
+    grid_px = 2 * CELL_PX
+    outer = (x0 - reach_px) // grid_px * grid_px, (y0 - reach_px) // grid_px * grid_px
+    return clipped((*outer, x1 + reach_px, y1 + reach_px), width, height)
 
 
 def is_covered(text: TextBox, others: Sequence[TextBox]) -> bool:

@@ -30,6 +30,7 @@ CorrectedFact: TypeAlias = Literal[
 SPATIAL_2D = 1  # RegionSpatialFormat (DICOM PS3.3 C.8.5.5.1.1)
 MM_PER_CM = 10.0
 _SIGNIFICANT_BITS = (8, 10, 12, 14, 16)
+_BAND_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,16 +177,41 @@ def grey_of(pixels: Pixels) -> Pixels:
     """uint8 (H, W); of a frame with colour the ITU-R BT.601 luma, as the encoder was trained on."""
     if pixels.ndim == 2:
         return pixels
-    red_HW, green_HW, blue_HW = cv2.split(pixels)
-    coloured_HW = cv2.bitwise_or(cv2.absdiff(red_HW, green_HW), cv2.absdiff(green_HW, blue_HW))
+    grey_HW, (left, top, right, bottom) = grey_and_coloured_box(pixels)
     # Most screens are grey but for a few marks. The luma of grey is the grey itself, so Pillow,
     # whose rounding the digests of stored pixels depend on, converts the coloured part alone.
-    left, top, across, down = cv2.boundingRect(coloured_HW)
-    grey_HW = np.asarray(red_HW, np.uint8)
-    if across and down:
-        part = np.s_[top : top + down, left : left + across]
+    if right > left:
+        part = np.s_[top:bottom, left:right]
         grey_HW[part] = np.asarray(Image.fromarray(pixels[part]).convert("L"))
     return grey_HW
+
+
+def grey_and_coloured_box(frame_HW3: Pixels) -> tuple[Pixels, tuple[int, int, int, int]]:
+    """The luma of a frame by OpenCV, and the box x0, y0, x1, y1 of all pixels with a colour.
+
+    The luma of a grey pixel is its grey; of others it may differ by one from Pillow's. The box is
+    0, 0, 0, 0 without colour.
+    """
+    height, width = frame_HW3.shape[:2]
+    grey_HW = np.empty((height, width), np.uint8)
+    again_hw3 = np.empty((min(height, _BAND_ROWS), width, 3), np.uint8)
+    boxes = []
+    # A grey frame equals its luma in every channel. To take the channels apart costs three times
+    # as much, and bands stay in the cache of the processor.
+    for top in range(0, height, _BAND_ROWS):
+        band_hw3, grey_hw = frame_HW3[top : top + _BAND_ROWS], grey_HW[top : top + _BAND_ROWS]
+        grey_hw3 = again_hw3[: len(grey_hw)]
+        cv2.cvtColor(band_hw3, cv2.COLOR_RGB2GRAY, dst=grey_hw)
+        cv2.cvtColor(grey_hw, cv2.COLOR_GRAY2RGB, dst=grey_hw3)
+        if cv2.norm(band_hw3, grey_hw3, cv2.NORM_L1):
+            apart_hw = cv2.absdiff(band_hw3, grey_hw3).reshape(len(grey_hw), 3 * width)
+            left, upper, across, down = cv2.boundingRect(apart_hw)
+            right = left + across
+            boxes.append((left // 3, top + upper, -(-right // 3), top + upper + down))
+    if not boxes:
+        return grey_HW, (0, 0, 0, 0)
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+    return grey_HW, (min(lefts), min(tops), max(rights), max(bottoms))
 
 
 def rounded(values: npt.NDArray[np.floating]) -> Pixels:

@@ -8,6 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import helper
 
 from service.embedding.bundle import SHIPPED_BUNDLE, read_manifest
 from service.errors import InputError
@@ -16,10 +17,12 @@ from training.bundle.deploy import assemble, fold_norms
 from training.bundle.equalise import equalise
 from training.bundle.onnx_branches import maps_on_request
 from training.bundle.onnx_files import (
+    drop_traces,
     embed,
     open_network,
     readout_nodes,
     refuse_padded_pools,
+    write_fp16,
     write_fp32,
     write_int8,
 )
@@ -144,10 +147,30 @@ def test_an_export_has_no_pad_and_opens_with_every_optimiser(
     assert np.isfinite(maps_NDhw).all()
 
 
-def test_a_pad_before_a_pool_is_refused_by_the_name_of_the_pool() -> None:
+def test_a_pad_before_a_pool_is_refused_by_the_name_of_the_pool(tmp_path: Path) -> None:
     """The first bundle was exported with pads in the branch of its maps."""
-    with pytest.raises(InputError, match="node_avg_pool2d_4"):
-        refuse_padded_pools(SHIPPED_BUNDLE / "encoder.int8.onnx")
+    padded = helper.make_node("Pad", ["frames", "pads"], ["padded"])
+    pool = helper.make_node(
+        "AveragePool", ["padded"], ["pooled"], "over_a_pad", kernel_shape=[2, 2]
+    )
+    branch = helper.make_graph([padded, pool], "branch", [], [])
+    choice = helper.make_node("If", ["maps"], ["map"], then_branch=branch, else_branch=branch)
+    path = tmp_path / "padded.onnx"
+    onnx.save(helper.make_model(helper.make_graph([choice], "network", [], [])), path)
+    with pytest.raises(InputError, match="over_a_pad"):
+        refuse_padded_pools(path)
+
+
+def test_an_export_names_no_folder_of_the_machine(exported: Path, tmp_path: Path) -> None:
+    halves, traced = tmp_path / "halves.onnx", tmp_path / "traced.onnx"
+    write_fp16(exported, halves)
+    network = onnx.load(exported)
+    network.graph.node[0].metadata_props.add(key="trace", value=f'File "{__file__}", line 1')
+    onnx.save(network, traced)
+    assert b'File "' in traced.read_bytes()
+    drop_traces(traced)
+    for path in (exported, halves, traced):
+        assert b'File "' not in path.read_bytes()
 
 
 def test_a_narrow_read_out_keeps_the_embedding_and_an_exact_map(
@@ -238,7 +261,8 @@ def test_a_trunk_is_read_back_from_its_export_with_the_features_it_had(
 
 def test_the_shipped_trunk_is_read_back_from_its_halves() -> None:
     spec = read_manifest(SHIPPED_BUNDLE).spec
-    frames = np.random.default_rng(0).integers(0, 256, (2, 160, 160)).astype(np.uint8)
+    side_px = spec.side_px
+    frames = np.random.default_rng(0).integers(0, 256, (2, side_px, side_px)).astype(np.uint8)
     inputs = normalise(frames, spec)
     path = SHIPPED_BUNDLE / "encoder.fp16.onnx"
     trunk, readout = read_trunk(path)
@@ -261,8 +285,11 @@ def test_another_read_out_takes_the_place_of_the_first(
     set_readout(path, other)
     with torch.inference_mode():
         pooled = pool_features(*trunk.read(torch.from_numpy(inputs))).numpy()
-    embedding, _ = embed(open_network(path), inputs)
+    embedding, maps_NDhw = embed(open_network(path), inputs)
     np.testing.assert_allclose(embedding, other.embed(pooled), atol=1e-4)
+    means_ND = maps_NDhw.mean((2, 3))
+    means_ND /= np.linalg.norm(means_ND, axis=1, keepdims=True)
+    np.testing.assert_allclose(means_ND, embedding, atol=1e-4)
     with pytest.raises(InputError, match="of shape"):
         set_readout(path, Readout(other.weights_DK[:, :-1], other.bias_D))
 

@@ -109,6 +109,7 @@ def test_a_bundle_with_another_border_has_its_own_id_and_claims_nothing_measured
     assert encoder.ultrasound is None
     assert "benchmark" not in encoder.manifest.about
     assert f"border of {other} " in encoder.card
+    assert not any(b'File "' in path.read_bytes() for path in tmp_path.glob("*.onnx"))
 
 
 @pytest.mark.slow
