@@ -17,6 +17,7 @@ from training.catalogue.manifest import read_manifest
 from training.evaluation.cache import features
 from training.evaluation.encoders import BundleEncoder
 from training.evaluation.protocol import LabelledSet, Split, shot_split
+from training.evaluation.served import Way
 from training.evaluation.sets import read_sets, subsample
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
@@ -27,11 +28,15 @@ Data: TypeAlias = dict[str, tuple[LabelledSet, Doubles]]
 FRAMES_PER_CLASS = 20  # of a support of whole groups
 
 
-def read(encoder: BundleEncoder, names: list[str], frames: int, cache: Path) -> Data:
-    """Labels and embeddings of every set."""
+def read(
+    encoder: BundleEncoder, names: list[str], frames: int, cache: Path, way: Way = "whole"
+) -> Data:
+    """Labels of every set, and embeddings of whole frames or of what the service uses of them."""
     rows = read_manifest(required_shared_folder() / "data" / "manifest.csv")
     sets = [subsample(bench_set, frames) for bench_set in read_sets(rows, names)]
-    return {s.name: (s.labelled, features(encoder, s.rows, cache).astype(np.float64)) for s in sets}
+    return {
+        s.name: (s.labelled, features(encoder, s.rows, cache, way).astype(np.float64)) for s in sets
+    }
 
 
 def pictures(count: int) -> list[npt.NDArray[np.uint8]]:

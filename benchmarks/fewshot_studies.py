@@ -4,9 +4,10 @@ Shape suffixes: N frames, Q tested frames, C classes, D embedding width, P pairs
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
+from typing import TypeAlias
 
 import numpy as np
 from fewshot_data import (
@@ -38,6 +39,7 @@ HEAD_SHOTS = (*SHOTS, 50)
 SIMILARITIES = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 RESAMPLES = 2000
 OUTLIERS = 500  # frames of other organs
+Draws: TypeAlias = dict[tuple[str, int], list[dict[str, float]]]  # set and shots -> each draw
 
 
 def fit_rows(labelled: LabelledSet, rows_ND: Doubles, train: Ints) -> Fit:
@@ -104,6 +106,31 @@ def mean_interval(by_set: list[Doubles], name: str, digits: int = 2) -> Row:
     ]
     low, high = np.percentile(means, [2.5, 97.5])
     return {f"{name}_low": round(float(low), digits), f"{name}_high": round(float(high), digits)}
+
+
+def with_means(draws_of: Draws) -> Iterator[tuple[Row, list[list[dict[str, float]]]]]:
+    """The draws of every set, then for each number of shots those of all sets together."""
+    for (name, shots), draws in draws_of.items():
+        yield {"set": name, "shots": shots}, [draws]
+    for shots in SHOTS:
+        together = [draws for (_, k), draws in draws_of.items() if k == shots]
+        if len(together) > 1:
+            yield {"set": "mean", "shots": shots}, together
+
+
+def gains(by_set: list[list[dict[str, float]]], without: str, ways: Sequence[str]) -> Row:
+    """Of the draws of each set: the score without, and what each way gains, with its interval."""
+    bases = [np.array([draw[without] for draw in draws]) for draws in by_set]
+    base = np.mean([scores.mean() for scores in bases])
+    row: Row = {"draws": len(bases[0]), without: round(float(base), 1)}
+    for way in ways:
+        pairs = [
+            np.array([draw[way] for draw in draws]) - scores
+            for draws, scores in zip(by_set, bases, strict=True)
+        ]
+        row[way] = round(float(np.mean([pair.mean() for pair in pairs])), 2)
+        row |= mean_interval(pairs, way)
+    return row
 
 
 def tested(

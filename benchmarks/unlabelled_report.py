@@ -3,6 +3,7 @@
 The groups without a labelled frame are split in two: half of them are the unlabelled scans, the
 other half is tested (of a set with a fixed support, its unlabelled rest and its tested part). Each
 seed is one draw of labelled frames and of halves. Frames and cache as in ``fewshot_report.py``.
+Gains have the 95 % interval over draws; the rows ``mean`` are of all sets.
 
 Shape suffixes: N labelled frames, U unlabelled frames, Q tested frames, C classes, D width.
 """
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from fewshot_data import Data, Doubles, Ints, Row, accuracy_percent, class_numbers, read, splits
 from fewshot_report import table
-from fewshot_studies import SHOTS, mean_interval
+from fewshot_studies import SHOTS, Draws, gains, with_means
 from fit_promises import promises
 from harness import argument_parser, write_report
 from scipy.optimize import minimize
@@ -32,20 +33,23 @@ from service.fewshot.semi_supervision.semi_supervised import (
 from service.fewshot.solver import LogisticProblem
 from training.evaluation.encoders import bundle_encoders
 from training.evaluation.protocol import LabelledSet, Split
+from training.evaluation.served import WAYS
 
 C = 10.0
 
 
 def main() -> None:
     """Measure, print and write."""
-    parser = argument_parser(__doc__)
+    parser = argument_parser(__doc__, with_out=True)
+    parser.add_argument("--bundle", type=Path, default=SHIPPED_BUNDLE)
+    parser.add_argument("--way", choices=WAYS, default="whole", help="frames, or what is served")
     parser.add_argument("--cache", type=Path, default=Path("runs/features"))
     parser.add_argument("--frames", type=int, default=2000, help="of each set, about, at most")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--sets", nargs="*", default=[])
     arguments = parser.parse_args()
-    encoder = bundle_encoders(SHIPPED_BUNDLE)[0]
-    data = read(encoder, arguments.sets, arguments.frames, arguments.cache)
+    encoder = bundle_encoders(arguments.bundle)[0]
+    data = read(encoder, arguments.sets, arguments.frames, arguments.cache, arguments.way)
     with threadpool_limits(1):
         tables = {"unlabelled": measure(data, arguments.seeds)}
     table("unlabelled", tables["unlabelled"])
@@ -54,15 +58,12 @@ def main() -> None:
 
 def measure(data: Data, seeds: int) -> list[Row]:
     """Per set and shots: balanced accuracy without, and the gain of each way to use the scans."""
-    values_of: dict[tuple[str, int], list[dict[str, float]]] = defaultdict(list)
+    values_of: Draws = defaultdict(list)
     for shots in SHOTS:
         for name, split, labelled, rows_ND in splits(data, shots, seeds):
             draws = values_of[name, shots]
             draws.append(_one(labelled, unit_rows(rows_ND), split, len(draws)))
-    return [
-        {"set": name, "shots": shots, **_summary(draws)}
-        for (name, shots), draws in values_of.items()
-    ]
+    return [{**key, **_summary(by_set)} for key, by_set in with_means(values_of)]
 
 
 def pool_and_test(labelled: LabelledSet, split: Split, seed: int) -> tuple[Ints, Ints]:
@@ -158,14 +159,10 @@ def transductive(problem: LogisticProblem, pool_UD: Doubles) -> tuple[Doubles, D
     return table_CW[:, :-1], table_CW[:, -1]
 
 
-def _summary(draws: list[dict[str, float]]) -> Row:
-    without = np.array([draw["without"] for draw in draws])
-    row: Row = {"draws": len(draws), "without": round(float(without.mean()), 1)}
+def _summary(by_set: list[list[dict[str, float]]]) -> Row:
+    row = gains(by_set, "without", ("served", "always", "centred", "transductive"))
+    draws = [draw for of_set in by_set for draw in of_set]
     row["used"] = round(float(np.mean([draw["used"] for draw in draws])), 2)
-    for way in ("served", "always", "centred", "transductive"):
-        gain = np.array([draw[way] for draw in draws]) - without
-        row[way] = round(float(gain.mean()), 2)
-        row |= mean_interval([gain], way)
     for name in ("ece", "coverage", "inside", "optimism"):
         for suffix in ("", "_served"):
             known = [draw[name + suffix] for draw in draws if name + suffix in draw]

@@ -11,22 +11,23 @@ The table ``together`` compares views, unlabelled scans and both, and the same w
 the other half is tested.
 Gains have the 95 % interval over draws; the rows ``mean`` are of all sets.
 
-``--served DRAWS`` also sends the files of some draws through HTTP, to a service with the shipped
-encoder, and compares accuracy high and standard there.
+``--ways served whole`` measures both: what the service uses of a frame, and the frame as it was
+published. ``--http DRAWS`` also sends the files of some draws to a service with the shipped encoder
+and compares there what ``views: "examples"`` and ``views: true`` gain over ``views: false``.
 
 Shape suffixes: N frames, V views, D embedding width, Q tested frames.
 """
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from fewshot_data import Row, accuracy_percent, class_numbers
 from fewshot_report import table
-from fewshot_studies import SHOTS, mean_interval
+from fewshot_studies import SHOTS, Draws, gains, with_means
 from fit_promises import promises
 from harness import argument_parser, required_shared_folder, write_report
 from service_process import service_process
@@ -44,6 +45,7 @@ from sonoprobe_client import PlainClient
 from training.catalogue.manifest import read_manifest
 from training.evaluation.encoders import bundle_encoders
 from training.evaluation.protocol import LabelledSet, Split, shot_split
+from training.evaluation.served import Way
 from training.evaluation.sets import EvaluationSet, read_sets, subsample
 
 SERVED_SHOTS, SERVED_TESTED, AT_ONCE = 5, 150, 32
@@ -51,32 +53,37 @@ Sets: TypeAlias = dict[str, tuple[LabelledSet, Floats]]  # labels, and (N, V, D)
 Draw: TypeAlias = dict[str, float]
 TOGETHER = ("unlabelled", "views", "both", "examples", "examples_both")
 _PROMISED = ("", "_examples", "_views")
+SEEN: tuple[Way, ...] = ("served", "whole")
+FITS = {"plain": False, "examples": "examples", "high": True}
 WAYS = ("single/mean", "all/single", "all/mean", "mean/single", "mean/mean")
 
 
 def main() -> None:
     """Measure, print and write."""
     parser = argument_parser(__doc__, with_out=True)
+    parser.add_argument("--bundle", type=Path, default=SHIPPED_BUNDLE)
     parser.add_argument("--cache", type=Path, default=Path("runs/features"))
     parser.add_argument("--frames", type=int, default=800, help="of each set, about, at most")
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--sets", nargs="*", default=[])
-    parser.add_argument("--served", type=int, default=0, help="draws through HTTP")
+    parser.add_argument("--sets", nargs="*", default=[], help="all without")
+    parser.add_argument("--ways", nargs="*", choices=SEEN, default=SEEN[:1])
+    parser.add_argument("--tables", nargs="*", choices=tuple(TABLES), default=tuple(TABLES))
+    parser.add_argument("--http", type=int, default=0, help="draws through HTTP")
     parser.add_argument("--port", type=int, default=18479)
     arguments = parser.parse_args()
-    encoder = bundle_encoders(SHIPPED_BUNDLE)[0]
-    sets = read_views(encoder, arguments.sets, arguments.frames, arguments.cache)
-    with threadpool_limits(1):
-        tables = {
-            "views": measure(sets, arguments.seeds),
-            "together": together(sets, arguments.seeds),
-        }
-    for name, rows in tables.items():
-        table(name, rows)
-    if arguments.served:
-        names = list(sets)
-        tables["served"] = served(names, arguments.frames, arguments.served, arguments.port)
-        table("served", tables["served"])
+    encoder = bundle_encoders(arguments.bundle)[0]
+    tables: dict[str, list[Row]] = {}
+    for way in arguments.ways:
+        sets = read_views(encoder, arguments.sets, arguments.frames, arguments.cache, way)
+        for name in arguments.tables:
+            with threadpool_limits(1):
+                tables[f"{name}_{way}"] = TABLES[name](sets, arguments.seeds)
+            table(f"{name}_{way}", tables[f"{name}_{way}"])
+    if arguments.http:
+        tables["http"] = through_http(
+            arguments.sets, arguments.frames, arguments.http, arguments.port
+        )
+        table("http", tables["http"])
     write_report(tables, arguments)
 
 
@@ -87,20 +94,23 @@ def measure(sets: Sets, seeds: int) -> list[Row]:
         return _draw(labelled, views_NVD, split)
 
     draws_of = _drawn(sets, seeds, draw)
-    return [_summary(key, by_set) for key, by_set in _with_means(draws_of)]
+    return [_summary(key, by_set) for key, by_set in with_means(draws_of)]
 
 
 def together(sets: Sets, seeds: int) -> list[Row]:
     """Per set and shots: the gains of views, of unlabelled scans and of both over neither."""
     draws_of = _drawn(sets, seeds, _with_scans)
-    return [{**key, **_gains(by_set, "neither", TOGETHER)} for key, by_set in _with_means(draws_of)]
+    return [{**key, **gains(by_set, "neither", TOGETHER)} for key, by_set in with_means(draws_of)]
+
+
+TABLES: dict[str, Callable[[Sets, int], list[Row]]] = {"views": measure, "together": together}
 
 
 def _drawn(
     sets: Sets, seeds: int, draw: Callable[[LabelledSet, Floats, Split, int], Draw]
-) -> dict[tuple[str, int], list[Draw]]:
+) -> Draws:
     """Set and shots -> what ``draw`` gives for each seed; without those of too few groups."""
-    draws_of: dict[tuple[str, int], list[Draw]] = defaultdict(list)
+    draws_of: Draws = defaultdict(list)
     for name, (labelled, views_NVD) in sets.items():
         unit_NVD = unit_rows(views_NVD.reshape(-1, views_NVD.shape[-1])).reshape(views_NVD.shape)
         for shots in SHOTS:
@@ -111,18 +121,6 @@ def _drawn(
                     break
                 draws_of[name, shots].append(draw(labelled, unit_NVD, split, seed))
     return draws_of
-
-
-def _with_means(
-    draws_of: dict[tuple[str, int], list[Draw]],
-) -> Iterator[tuple[Row, list[list[Draw]]]]:
-    """The draws of every set, then those of all sets together."""
-    for (name, shots), draws in draws_of.items():
-        yield {"set": name, "shots": shots}, [draws]
-    for shots in SHOTS:
-        together = [draws for (_, k), draws in draws_of.items() if k == shots]
-        if len(together) > 1:
-            yield {"set": "mean", "shots": shots}, together
 
 
 def _draw(labelled: LabelledSet, unit_NVD: Floats, split: Split) -> Draw:
@@ -164,26 +162,11 @@ def _promises(
 
 
 def _summary(key: Row, by_set: list[list[Draw]]) -> Row:
-    row = {**key, **_gains(by_set, "single/single", WAYS)}
+    row = {**key, **gains(by_set, "single/single", WAYS)}
     for name in (f"{what}{of}" for what in ("ece", "coverage") for of in _PROMISED):
         known = [draw[name] for draws in by_set for draw in draws if name in draw]
         if known:
             row[name] = round(float(np.mean(known)), 3)
-    return row
-
-
-def _gains(by_set: list[list[Draw]], without: str, ways: Sequence[str]) -> Row:
-    """Accuracy without, and the gain of each way over it with its interval."""
-    bases = [np.array([draw[without] for draw in draws]) for draws in by_set]
-    base = np.mean([scores.mean() for scores in bases])
-    row: Row = {"draws": len(bases[0]), without: round(float(base), 1)}
-    for way in ways:
-        gains = [
-            np.array([draw[way] for draw in draws]) - scores
-            for draws, scores in zip(by_set, bases, strict=True)
-        ]
-        row[way] = round(float(np.mean([gain.mean() for gain in gains])), 2)
-        row |= mean_interval(gains, way)
     return row
 
 
@@ -208,28 +191,24 @@ def _with_scans(labelled: LabelledSet, unit_NVD: Floats, split: Split, seed: int
     return values
 
 
-def served(names: list[str], frames: int, draws: int, port: int) -> list[Row]:
-    """Both accuracies of the same draws through HTTP, uploads as examples and as queries."""
+def through_http(names: list[str], frames: int, draws: int, port: int) -> list[Row]:
+    """The three kinds of fits to the same draws, with uploads as examples and as queries."""
     rows = read_manifest(required_shared_folder() / "data" / "manifest.csv")
-    sets = {s.name: subsample(s, frames) for s in read_sets(rows, names)}
-    table_rows: list[Row] = []
+    draws_of: Draws = {}
     with tempfile.TemporaryDirectory() as scratch, service_process(Path(scratch), port) as service:
         client = PlainClient(service.url, key=service.key, timeout=600)
-        for name, bench_set in sets.items():
-            scores: dict[str, list[float]] = defaultdict(list)
-            for seed in range(draws):
-                split = shot_split(bench_set.labelled, SERVED_SHOTS, seed)
-                for accuracy in ("standard", "high"):
-                    scores[accuracy].append(_asked(client, bench_set, split, accuracy))
-            gain = np.subtract(scores["high"], scores["standard"])
-            means = {f"{kind}": round(float(np.mean(values)), 1) for kind, values in scores.items()}
-            row: Row = {"set": name, "shots": SERVED_SHOTS, "draws": draws, **means}
-            row |= {"gain": round(float(gain.mean()), 2), **mean_interval([gain], "gain")}
-            table_rows.append(row)
-    return table_rows
+        for full in read_sets(rows, names):
+            bench_set = subsample(full, frames)
+            draws_of[full.name, SERVED_SHOTS] = [
+                {name: _asked(client, bench_set, split, views) for name, views in FITS.items()}
+                for split in (
+                    shot_split(bench_set.labelled, SERVED_SHOTS, seed) for seed in range(draws)
+                )
+            ]
+    return [{**key, **gains(by_set, "plain", [*FITS][1:])} for key, by_set in with_means(draws_of)]
 
 
-def _asked(client: PlainClient, bench_set: EvaluationSet, split: Split, accuracy: str) -> float:
+def _asked(client: PlainClient, bench_set: EvaluationSet, split: Split, views: object) -> float:
     """Balanced accuracy in percent of a classifier that is fitted and asked through HTTP."""
     labelled = bench_set.labelled
     examples = [
@@ -237,12 +216,12 @@ def _asked(client: PlainClient, bench_set: EvaluationSet, split: Split, accuracy
         for row in split.train
     ]
     images = [bench_set.rows[row].path.read_bytes() for row in split.train]
-    client.fit_images("report", images, examples, fields={"views": accuracy == "high"})
+    client.fit_images("report", images, examples, fields={"views": views})
     test = np.random.default_rng(0).permutation(split.test)[:SERVED_TESTED]
     guesses: list[int] = []
     for start in range(0, len(test), AT_ONCE):
         part = [bench_set.rows[row].path.read_bytes() for row in test[start : start + AT_ONCE]]
-        items = client.predict("report", part, accuracy=accuracy, nearest=0)["items"]
+        items = client.predict("report", part, nearest=0)["items"]
         guesses += [labelled.classes.index(item["most_probable"]) for item in items]
     client.delete_classifier("report")
     return accuracy_percent(class_numbers(labelled)[test], np.array(guesses))

@@ -218,6 +218,7 @@ def _classifiers(settings: Settings, truth: Catalog, pipeline: Pipeline) -> Clas
         dim=pipeline.encoder.dim,
         max_examples=settings.max_fit_examples,
         embed_views=pipeline.views_of_kept,
+        max_default_views=settings.max_default_views,
     )
 
 

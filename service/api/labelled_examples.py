@@ -10,6 +10,7 @@ from service.api.dependencies import Services
 from service.api.shapes.classifier_shapes import ExampleSource, LabelledExample
 from service.api.uploads import Upload, from_base64, read_upload
 from service.classifiers.requests import UploadedExample
+from service.classifiers.views.upload_views import ViewsOfUploads
 from service.embedding.pipeline import EmbeddedImage, EmbedOptions
 from service.errors import InputError, PolicyRefused, ServiceError, TooManyItems
 from service.gallery.acceptance import image_of
@@ -71,7 +72,7 @@ def _let_in(image: EmbeddedImage | ServiceError) -> EmbeddedImage | ServiceError
 
 
 async def embed_labelled(
-    service: Services, body: ExampleSource, files: tuple[bytes, ...], *, with_views: bool
+    service: Services, body: ExampleSource, files: tuple[bytes, ...], *, with_views: ViewsOfUploads
 ) -> list[UploadedExample]:
     """Embed all images or none, for a version that keeps them as examples.
 
@@ -94,13 +95,13 @@ async def embed_each_labelled(
     files: tuple[bytes, ...],
     *,
     are_kept: bool = False,
-    with_views: bool = False,
+    with_views: ViewsOfUploads = False,
 ) -> list[UploadedExample | ServiceError]:
     """Embed each image, or say why it cannot be embedded.
 
     Args:
         are_kept: the examples are stored with a version, so the workspace must let them in.
-        with_views: embed their views as well.
+        with_views: embed their views as well, of all files or of single frames alone.
     """
     if not files:
         return []

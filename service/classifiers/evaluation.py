@@ -168,7 +168,7 @@ class ClassifierEvaluator:
                 "were refused"
             )
         known = sum(reason in allowed for reason in reasons)
-        rows_ND = self._store.query_rows(workspace_id, loaded.asks_views, used)
+        rows_ND = self._store.views.query_rows(workspace_id, loaded.asks_views, used)
         heads = tuple(_evaluated(loaded, used, rows_ND))
         return Evaluation(len(used), known, heads, len(refused), tuple(refused[:LISTED]))
 

@@ -19,6 +19,7 @@ from service.catalog.records import (
     NewVersion,
 )
 from service.classifiers.examples import Examples, by_class_name, labels_of, to_records
+from service.classifiers.views.chosen_views import VIEWS, ChosenViews, Views, wanted_views
 from service.classifiers.views.example_views import means_of
 from service.errors import InputError
 from service.fewshot.classifier_fit import ClassifierFit, ViewedRows, fit_classifier, presence
@@ -34,8 +35,6 @@ from service.fewshot.semi_supervision.semi_supervised import UnlabelledScans
 Kind: TypeAlias = Literal["single_label", "multi_label"]
 SINGLE: Kind = "single_label"
 MULTI: Kind = "multi_label"
-VIEWS = "views"  # setting of a version that is fitted to views
-Views: TypeAlias = bool | Literal["examples"]
 REPORT_DIGITS = 6
 MAX_COMPARED = 10_000  # examples without ids: comparing all pairs takes some seconds
 
@@ -128,7 +127,8 @@ class FitOptions:
         thresholds: label -> probability from which it is present; multi-label only.
         unlabelled: further scans that take part; None = those of the version before.
         views: True = fit to the mean embedding of seven views of each example, and be asked with
-            such; ``examples`` = fit to the seven views, and be asked with single embeddings.
+            such; ``examples`` = fit to the seven views, and be asked with single embeddings;
+            False = no views; ``auto``, which is the default = ``examples`` or none.
     """
 
     kind: Kind = SINGLE
@@ -175,12 +175,11 @@ class FitOptions:
         )
 
     def to_settings(self) -> dict[str, Any]:
-        """The settings that a version stores: options that differ from the defaults."""
+        """The settings that a version stores beside its views: what differs from the defaults."""
         options = {
             "class_weights": dict(self.class_weights or {}),
             "counted": self.counted if self.counted != "groups" else None,
             "thresholds": dict(self.thresholds or {}),
-            VIEWS: self.views,
         }
         return {name: value for name, value in options.items() if value}
 
@@ -194,18 +193,13 @@ def options_of(kind: str, settings: Mapping[str, Any]) -> FitOptions:
         settings.get("class_weights"),
         settings.get("counted"),
         thresholds,
-        views=settings.get(VIEWS),
+        views=wanted_views(settings),
     )
 
 
 def asks_views(version: ClassifierVersion) -> bool:
     """Whether a version was fitted to means of views, and must be asked with such."""
     return version.settings.get(VIEWS) is True
-
-
-def learns_views(version: ClassifierVersion) -> bool:
-    """Whether a version was fitted to views of its examples, so that the next one needs them."""
-    return bool(version.settings.get(VIEWS))
 
 
 def names_of(examples: Examples, kind: str) -> frozenset[str]:
@@ -221,12 +215,12 @@ def fitted_version(
     author: Author,
     encoder_id: str,
     pool: UnlabelledPool | None = None,
-    views_NVD: Floats | None = None,
+    views: ChosenViews | None = None,
 ) -> NewVersion:
     """Fit and calibrate; the version holds the out-of-fold scores.
 
     Args:
-        views_NVD: the embeddings of the views of each example, for a fit with views.
+        views: what it learns of the views of its examples; None = nothing.
 
     Raises:
         ConflictingLabels: equal examples carry different labels.
@@ -234,12 +228,13 @@ def fitted_version(
     """
     if options.kind == SINGLE and options.thresholds:
         raise InputError("thresholds belong to multi-label classifiers")
+    views = views or ChosenViews()
     grouping = grouped(examples)
     names = [examples.name(row) for row in range(len(examples))]
     refuse_conflicts(examples.embeddings_ND, examples.labels, names)
     unlabelled = None if pool is None else pool.beside(examples, grouping)
-    fit = _fit(examples, grouping.groups, options, encoder_id, unlabelled, views_NVD)
-    settings = {**settings, **options.to_settings()}
+    fit = _fit(examples, grouping.groups, options, encoder_id, unlabelled, views)
+    settings = {**settings, **options.to_settings(), **views.to_settings()}
     records = to_records(examples, grouping.groups)
     if pool is not None:
         settings["unlabelled"] = {**pool.settings, "scans": len(pool.scans)}
@@ -268,7 +263,7 @@ def _fit(
     options: FitOptions,
     encoder_id: str,
     unlabelled: UnlabelledScans | None,
-    views_NVD: Floats | None,
+    views: ChosenViews,
 ) -> ClassifierFit:
     if options.kind == MULTI:
         labels_by_key = {key: labels_of(key) for key in set(examples.labels)}
@@ -276,10 +271,10 @@ def _fit(
     else:
         targets = {None: examples.labels}
     rows: Floats | ViewedRows | TeachingViews = examples.embeddings_ND
-    if views_NVD is not None and options.views == "examples":
-        rows = TeachingViews(examples.embeddings_ND, views_NVD)
-    elif views_NVD is not None:
-        rows = ViewedRows(examples.embeddings_ND, means_of(views_NVD))
+    if views.rows_NVD is not None and views.views == "examples":
+        rows = TeachingViews(examples.embeddings_ND, views.rows_NVD)
+    elif views.rows_NVD is not None:
+        rows = ViewedRows(examples.embeddings_ND, means_of(views.rows_NVD))
     return fit_classifier(
         rows,
         targets,

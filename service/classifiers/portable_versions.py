@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.catalog.records import Author, NewVersion
-from service.classifiers.fitting import MULTI, REPORT_DIGITS, SINGLE, VIEWS
+from service.classifiers.fitting import MULTI, REPORT_DIGITS, SINGLE
 from service.classifiers.import_check import check_document, respelt, spellings
 from service.classifiers.loaded import LoadedClassifier
 from service.classifiers.report_check import WHERE, check_report
+from service.classifiers.views.chosen_views import VIEWS
 from service.errors import ArtifactMismatch, InputError, InvalidArtifact
 from service.fewshot.onnx_export import to_onnx
 from service.fewshot.portable import (

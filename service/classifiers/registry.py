@@ -34,6 +34,7 @@ from service.classifiers.signing.signing_keys import SigningKeys
 from service.classifiers.source_refit import OPERATION, SourceRefit
 from service.classifiers.store import ClassifierStore, require_revision
 from service.classifiers.thresholds import ThresholdRequest, Thresholds
+from service.classifiers.views.upload_views import UploadViews
 from service.errors import NameTaken, UnknownItem
 
 __all__ = [
@@ -62,6 +63,7 @@ class ClassifierRegistry:
         self._evaluator = evaluator
         self._thresholds = thresholds
         self._sources = SourceRefit(catalog, store)
+        self.upload_views = UploadViews(catalog, store)
 
     def fit(
         self,

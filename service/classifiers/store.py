@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from service.arrays import Floats
-from service.catalog.codec import STORED_VIEWS
 from service.catalog.interface import Catalog
 from service.catalog.records import Author, Classifier, ClassifierVersion, NewVersion
 from service.classifiers.examples import Changes, Examples, changed
@@ -30,17 +28,15 @@ from service.classifiers.loaded import LoadedClassifier, Support, load_classifie
 from service.classifiers.portable_versions import version_of_document
 from service.classifiers.signing.signatures import SIGNATURE, SignatureState
 from service.classifiers.sources import Sources
-from service.classifiers.views.example_views import ExampleViews, means_of
-from service.classifiers.views.kept_views import EmbedViews, KeptViews
+from service.classifiers.views.chosen_views import ViewsChoice
+from service.classifiers.views.kept_views import EmbedViews
 from service.errors import (
     EncoderMismatch,
-    InputError,
     NameTaken,
     NotEnoughExamples,
     PreconditionFailed,
     TooManyItems,
     UnknownItem,
-    ViewsMissing,
 )
 
 MAX_LOADED = 32  # versions in memory; each holds at most 2000 embeddings
@@ -57,12 +53,15 @@ class ClassifierStore:
         dim: int,
         max_examples: int = 200_000,
         embed_views: EmbedViews | None = None,
+        max_default_views: int = 0,
     ) -> None:
         self._catalog = catalog
         self._encoder_id = encoder_id
         self._dim = dim
         self._max_examples = max_examples
-        self._views = None if embed_views is None else ExampleViews(catalog, KeptViews(embed_views))
+        self.views = ViewsChoice(
+            catalog, embed_views, max_examples=max_examples, max_default=max_default_views
+        )
         self._ready: OrderedDict[tuple[str, str, int], LoadedClassifier] = OrderedDict()
         self._generation = 0
         self._lock = threading.Lock()
@@ -198,21 +197,6 @@ class ClassifierStore:
             return
         raise NameTaken("the workspace has a classifier of this name")
 
-    def query_rows(self, workspace_id: str, asks_views: bool, examples: Examples) -> Floats:
-        """What a head is asked with: embeddings, or the means of those of views.
-
-        Raises:
-            ViewsMissing, Overloaded: as ``ExampleViews.of``.
-        """
-        if not asks_views:
-            return examples.embeddings_ND
-        return means_of(self._views_of(workspace_id, examples))
-
-    def _views_of(self, workspace_id: str, examples: Examples) -> Floats:
-        if self._views is None:
-            raise ViewsMissing("this program has no encoder to make views with")
-        return self._views.of(workspace_id, examples)
-
     def _fitted(
         self,
         workspace_id: str,
@@ -232,27 +216,17 @@ class ClassifierStore:
         kinds["uploads"] = len(examples) - kinds["scans"]
         settings = {**settings, SOURCE: {**settings.get(SOURCE, {}), **kinds}}
         pool = None if pool is None else pool.without(examples)
-        views_NVD = None
-        if options.views:
-            self._check_views(options, examples, pool)
-            views_NVD = self._views_of(workspace_id, examples)
-        return fitted_version(
-            examples, options, settings, author, self._encoder_id, pool=pool, views_NVD=views_NVD
+        wanted = "auto" if options.views is None else options.views
+        views = self.views.of(
+            workspace_id,
+            wanted,
+            examples,
+            heads=len(names_of(examples, MULTI)) if options.kind == MULTI else 1,
+            has_unlabelled=pool is not None,
         )
-
-    def _check_views(
-        self, options: FitOptions, examples: Examples, pool: UnlabelledPool | None
-    ) -> None:
-        """Raises InputError, TooManyItems: before the views are made."""
-        if options.views is True and pool is not None:
-            # The scans have single embeddings: those would be compared with means of views.
-            raise InputError("unlabelled scans take part in a fit with views: examples, not true")
-        most = self._max_examples // STORED_VIEWS
-        if options.views == "examples" and len(examples) > most:
-            raise TooManyItems(
-                f"expected at most {most} examples with views, each of which is fitted to, "
-                f"got {len(examples)}"
-            )
+        return fitted_version(
+            examples, options, settings, author, self._encoder_id, pool=pool, views=views
+        )
 
     def require_encoder(self, encoder_id: str) -> None:
         """Raises EncoderMismatch: it is not the loaded one."""

@@ -67,6 +67,13 @@ def fit(
         bool,
         typer.Option("--views-of-examples", help="The same, and predictions take no longer."),
     ] = False,
+    no_views: Annotated[
+        bool,
+        typer.Option(
+            "--no-views",
+            help="Fit to each image as it is. Default: --views-of-examples where it takes seconds.",
+        ),
+    ] = False,
     as_json: AsJson = False,
     url: Url = LOCAL_URL,
     key: Key = None,
@@ -76,13 +83,13 @@ def fit(
     With a collection the labels are written into its scans, and every scan with a label of the
     task takes part; `refit` then learns later labels.
     """
-    if views and of_examples:
-        raise typer.BadParameter("expected --views or --views-of-examples, got both")
+    if views + of_examples + no_views > 1:
+        raise typer.BadParameter("expected one of --views, --views-of-examples and --no-views")
     with client_at(url, key, retries=0) as client:
         files = labelled_files(source)
         body: NewClassifierBody = {"name": name}
-        if views or of_examples:
-            body["views"] = "examples" if of_examples else True
+        if views or of_examples or no_views:
+            body["views"] = "examples" if of_examples else views
         if unlabelled is not None:
             body["unlabelled"] = {"collection": unlabelled}
         if collection is None:

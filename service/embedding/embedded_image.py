@@ -4,7 +4,7 @@ Shape suffixes: H W frame, D embedding width, V views, h w places of a feature m
 """
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,8 @@ class EmbedOptions:
         with_thumbnail: return a small JPEG.
         with_map: return the feature map of a file of one frame and one region.
         with_png: return the used pixels of a file of one frame and one region.
-        with_views: embed seven views of each used region as well, at seven times the cost.
+        with_views: embed seven views of each used region as well, at seven times the cost;
+            ``stills`` = only of a file of one frame.
     """
 
     sampling: Sampling | None = None
@@ -36,7 +37,7 @@ class EmbedOptions:
     with_thumbnail: bool = False
     with_map: bool = False
     with_png: bool = False
-    with_views: bool = False
+    with_views: bool | Literal["stills"] = False
 
     def choosing(self, frames: str | None, region: str | None) -> "EmbedOptions":
         """These options with sampling and region mode from a request. Raises InputError."""

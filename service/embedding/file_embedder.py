@@ -343,9 +343,12 @@ class FileEmbedder:
         if is_single and options.with_png:
             file.used_png = encode_png(used[0])
         file.is_blank = file.is_blank and all(map(is_blank, used))
+        is_viewed = options.with_views is True or (
+            options.with_views == "stills" and file.info.kind == "frame"
+        )
         prepared = []
         for region, used_hw in enumerate(used):
-            views = views_of(used_hw) if options.with_views else (used_hw,)
+            views = views_of(used_hw) if is_viewed else (used_hw,)
             first, *more = (preprocess(view_hw[None], self._spec)[0] for view_hw in views)
             with_map = is_single and options.with_map
             place = (frame.index, frame.time_s, region, _digest_of(used_hw))

@@ -269,7 +269,7 @@ class Pipeline:
         try:
             self._check_size(data)
             embedded = await self._files.embed(data, options)
-            passes = embedded.frames_used * (VIEWS if options.with_views else 1)
+            passes = embedded.frames_used * (1 if embedded.views_VD is None else VIEWS)
             if self._meter is not None and passes > 1:
                 self._meter.embedded(passes - 1)
             return embedded

@@ -90,14 +90,20 @@ def test_a_fit_tells_what_became_of_the_unlabelled_scans(run, labels: Path, quic
     assert "unlabelled" not in run("fit", "alone", labels)
 
 
-def test_a_classifier_with_views_is_fitted_at_the_command_line(run, labels: Path) -> None:
+def test_a_classifier_with_views_is_fitted_at_the_command_line(run, quick, labels: Path) -> None:
     run("fit", "viewed", labels, "--views")
     document = labels.with_name("viewed.json")
     run("export", "viewed", "--out", document)
     assert json.loads(document.read_text())["asked_with"] == "views"
     run("fit", "taught", labels, "--views-of-examples")
     assert json.loads(run("show", "taught", "--json"))["accuracy"] == "standard"
-    run("fit", "both", labels, "--views", "--views-of-examples", code=2)
+    run("fit", "plain", labels, "--no-views")
+    run("fit", "default", labels)
+    with Client(quick.url, key=quick.key) as client:
+        names = ("taught", "plain", "default")
+        views = [client.version(name, 1)["settings"]["views"] for name in names]
+    assert views == ["examples", False, "examples"]
+    run("fit", "both", labels, "--views", "--no-views", code=2)
 
 
 def test_a_folder_in_a_collection_is_fitted_and_judged_as_known(run, tmp_path: Path) -> None:

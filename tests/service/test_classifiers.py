@@ -53,6 +53,8 @@ def test_changed_examples_are_a_new_version_that_waits_to_be_published(ward, nam
         "relabelled": 1,
         "dropped": 1,
         "not_kept": 0,
+        "views": False,
+        "views_chosen_by": "default: 15 of 15 examples have no views",
     }
     assert changed["created_by"]["name"] == "local"
     assert changed["created_by"]["key_id"].startswith("key_")
@@ -226,7 +228,8 @@ def test_a_coverage_that_the_examples_cannot_give_is_refused_with_what_is_missin
 def test_a_picture_that_is_no_ultrasound_is_abstained_from(client, frames) -> None:
     """With the shipped encoder: the small one sees no more in a letter than in a cyst."""
     images = frames["cyst"][:5] + frames["stone"][:5]
-    client.fit_images("far", images, [{"label": s} for s in SCENES for _ in range(5)])
+    said = [{"label": s} for s in SCENES for _ in range(5)]
+    client.fit_images("far", images, said, fields={"views": False})
     inside, outside = client.predict("far", [frames["cyst"][7], _png(_letter())])["items"]
     assert outside["abstained"] == {"because": "not_ultrasound", "between": None}
     assert (outside["decision"], outside["label"]) == ("abstained", None)

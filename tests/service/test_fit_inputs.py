@@ -67,7 +67,8 @@ def test_pictures_that_merely_look_alike_and_contradict_are_listed(client, frame
     out = io.BytesIO()
     Image.fromarray((pixels_HW + noise_HW).clip(0, 255).astype(np.uint8)).save(out, "PNG")
     images = [*frames["cyst"][:3], *frames["stone"][:3], out.getvalue()]
-    client.fit_images("odd", images, [{"label": name} for name in "aaabbbb"])
+    said = [{"label": name} for name in "aaabbbb"]
+    client.fit_images("odd", images, said, fields={"views": False})
     found, examples = client.review("odd", "conflict"), list(client.version_examples("odd", 1))
     client.delete_classifier("odd")
     assert found["total"] == len(found["items"]) >= 1
@@ -97,9 +98,9 @@ def test_frames_of_one_patient_count_once_and_the_answer_says_how_many_do(desk, 
     report = desk.fit_images("k", images, said)["report"]
     assert (report["groups"], report["effective_examples"]) == (6, 6)
     assert report["grouping"]["without_ids"] == 0
-    each = desk.fit_images("each", images, said, fields={"counted": "frames"})
+    each = desk.fit_images("each", images, said, fields={"counted": "frames", "views": False})
     assert each["report"]["effective_examples"] == 12
-    assert desk.version("each", 1)["settings"] == {"counted": "frames"}
+    assert desk.version("each", 1)["settings"] == {"counted": "frames", "views": False}
 
 
 def test_class_weights_are_kept_by_the_next_version_until_they_are_changed(desk, frames) -> None:
@@ -126,7 +127,7 @@ def test_missing_patient_ids_are_said_and_copies_count_once(client, frames) -> N
     copies = [saved_again(frames["cyst"][0], level) for level in (1, 3, 9)]
     images = [*frames["cyst"][:3], *copies, *frames["stone"][:3]]
     said = [{"label": "cyst"}] * 6 + [{"label": "stone"}] * 3
-    report = client.fit_images("bare", images, said)["report"]
+    report = client.fit_images("bare", images, said, fields={"views": False})["report"]
     client.delete_classifier("bare")
     assert report["grouping"]["without_ids"] == 9
     assert report["grouping"]["joined_by_similarity"] >= 4
@@ -138,7 +139,7 @@ def test_a_copy_without_an_id_joins_the_patient_that_it_copies(client, frames) -
     images = [frames["cyst"][0], saved_again(frames["cyst"][0], 1), *frames["stone"][:2]]
     said = [{"label": "a", "subject_id": "p1"}, {"label": "a"}]
     said += [{"label": "b", "subject_id": f"q{i}"} for i in range(2)]
-    client.fit_images("half", images, said)
+    client.fit_images("half", images, said, fields={"views": False})
     groups = [example["group"] for example in client.version_examples("half", 1)]
     client.delete_classifier("half")
     assert groups[0] == groups[1]
@@ -153,7 +154,7 @@ def test_a_hundred_classes_of_one_example_are_fitted_and_admit_what_is_not_known
         Image.fromarray(rng.integers(0, 256, (32, 32), dtype=np.uint8)).save(out, "PNG")
         images.append(out.getvalue())
     said = [{"label": f"c{i}", "subject_id": f"p{i}"} for i in range(100)]
-    made = desk.fit_images("k", images, said)
+    made = desk.fit_images("k", images, said, fields={"views": False})
     assert len(made["classes"]) == 100
     assert made["report"]["not_evaluated_because"]
     answer = desk.predict("k", images[7:8])

@@ -60,7 +60,7 @@ def fit(client: Client, name: str = "waves") -> None:
         for n in range(12):
             images.append(png(picture(kind, n)))
             examples.append({"label": kind, "subject_id": f"{kind}-{n}"})
-    client.fit_images(name, images, examples)
+    client.fit_images(name, images, examples, fields={"views": False})
 
 
 @pytest.fixture(scope="module")

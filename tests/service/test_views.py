@@ -56,7 +56,7 @@ def test_a_version_with_views_answers_with_high_accuracy_and_no_other(ward: Clie
 
 
 def test_a_version_without_views_does_not_answer_with_high_accuracy(ward: Client, frames) -> None:
-    ward.fit({"name": "plain", "collection": "kept", "task": "t"})
+    ward.fit({"name": "plain", "collection": "kept", "task": "t", "views": False})
     assert ward.predict("plain", frames["cyst"][7:8])["accuracy"] == "standard"
     with refused("wrong_accuracy", 409):
         ward.predict("plain", frames["cyst"][7:8], accuracy="high")
@@ -108,7 +108,8 @@ def test_the_next_version_keeps_the_views_of_its_uploads(ward: Client, frames) -
 
 def test_uploads_of_a_fit_without_views_cannot_get_them_later(ward: Client, frames) -> None:
     images = frames["cyst"][:4] + frames["stone"][:4]
-    ward.fit_images("single", images, [{"label": s} for s in SCENES for _ in range(4)])
+    examples = [{"label": s} for s in SCENES for _ in range(4)]
+    ward.fit_images("single", images, examples, fields={"views": False})
     with refused("views_missing", 409):
         ward.change_examples("single", VIEWED)
 
@@ -209,3 +210,35 @@ def test_an_export_of_a_version_that_views_taught_is_an_ordinary_one(
         for name in ("copied-views", "kept-views")
     )
     assert probabilities(one) == pytest.approx(probabilities(other), abs=1e-9)
+
+
+def test_uploads_teach_their_views_by_default(taught: Client, frames) -> None:
+    images = [image for scene in SCENES for image in frames[scene][:6]]
+    examples = [{"label": scene} for scene in SCENES for _ in range(6)]
+    taught.fit_images("default", images, examples)
+    version = taught.version("default", 1)
+    assert (version["accuracy"], version["settings"]["views"]) == ("standard", "examples")
+    assert version["settings"]["views_chosen_by"] == "default: every example has views"
+    one, other = (
+        taught.predict(name, frames["stone"][8:9])["items"][0] for name in ("default", "taught")
+    )
+    assert probabilities(one) == pytest.approx(probabilities(other), abs=1e-9)
+    more = [{"label": "cyst"}, {"label": "stone"}]
+    added = [frames["cyst"][9], frames["stone"][9]]
+    later = taught.change_examples("default", {"examples": more}, images=added)
+    assert (later["examples"], later["settings"]["views"]) == (14, "examples")
+
+
+def test_a_clip_or_a_scan_without_pixels_leaves_uploads_without_views(ward: Client, frames) -> None:
+    pictures = [Image.open(io.BytesIO(data)).convert("L") for data in frames["cyst"][6:9]]
+    buffer = io.BytesIO()
+    pictures[0].save(buffer, "TIFF", save_all=True, append_images=pictures[1:])
+    said = [{"label": "cyst"}, {"label": "stone"}]
+    ward.fit_images("clip", [buffer.getvalue(), frames["stone"][0]], said)
+    mixed = [*said, {"scan_id": "cyst-3", "label": "cyst"}]
+    images = [frames["cyst"][0], frames["stone"][0]]
+    ward.fit_images("mixed", images, mixed, fields={"collection": "bare"})
+    for name, missing in (("clip", "1 of 2"), ("mixed", "3 of 3")):
+        settings = ward.version(name, 1)["settings"]
+        assert settings["views"] is False
+        assert settings["views_chosen_by"] == f"default: {missing} examples have no views"

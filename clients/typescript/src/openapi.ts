@@ -2918,9 +2918,9 @@ export interface components {
             unlabelled?: components["schemas"]["UnlabelledBody"] | null;
             /**
              * Views
-             * @description true: fit to seven views of each example and predict with accuracy high, which takes seven times as long. examples: fit to the views and predict without. Scans need kept images. Null: no, or as in the version before.
+             * @description true: fit to seven views of each example and predict with accuracy high, which takes seven times as long. examples: fit to the views and predict without. Scans need kept images. auto: examples, where all examples have views and are few; else false. Null: auto, or as in the version before.
              */
-            views?: boolean | "examples" | null;
+            views?: boolean | ("examples" | "auto") | null;
         };
         /**
          * ExamplePage
@@ -4451,9 +4451,9 @@ export interface components {
             unlabelled?: components["schemas"]["UnlabelledBody"] | null;
             /**
              * Views
-             * @description true: fit to seven views of each example and predict with accuracy high, which takes seven times as long. examples: fit to the views and predict without. Scans need kept images. Null: no, or as in the version before.
+             * @description true: fit to seven views of each example and predict with accuracy high, which takes seven times as long. examples: fit to the views and predict without. Scans need kept images. auto: examples, where all examples have views and are few; else false. Null: auto, or as in the version before.
              */
-            views?: boolean | "examples" | null;
+            views?: boolean | ("examples" | "auto") | null;
         };
         /**
          * NewCollectionBody
@@ -5607,9 +5607,9 @@ export interface components {
             version?: string;
             /**
              * Views
-             * @description true: fit to seven views of each example and predict with accuracy high, which takes seven times as long. examples: fit to the views and predict without. Scans need kept images. Null: no, or as in the version before.
+             * @description true: fit to seven views of each example and predict with accuracy high, which takes seven times as long. examples: fit to the views and predict without. Scans need kept images. auto: examples, where all examples have views and are few; else false. Null: auto, or as in the version before.
              */
-            views?: boolean | "examples" | null;
+            views?: boolean | ("examples" | "auto") | null;
         };
         /**
          * RefitResult
@@ -6999,9 +6999,14 @@ export interface components {
             unlabelled_not_kept?: number | null;
             /**
              * Views
-             * @description true: fitted to views, asked with views; examples: fitted to views.
+             * @description true: fitted to views, asked with views; examples: fitted to views. Null: no views, made before there was a default.
              */
             views?: boolean | "examples" | null;
+            /**
+             * Views Chosen By
+             * @description The rule that chose views; null: the request did.
+             */
+            views_chosen_by?: string | null;
         } & {
             [key: string]: unknown;
         };

@@ -29,6 +29,7 @@ from service.api.shapes.version_shapes import VersionAnswer
 from service.api.source_limits import require_sources, source_changes
 from service.classifiers.document_rules import check_json
 from service.classifiers.registry import Classifier
+from service.classifiers.views.upload_views import ViewsOfUploads
 
 router = APIRouter(route_class=StrictRoute, prefix="/v1/classifiers", tags=["classifiers"])
 
@@ -67,7 +68,12 @@ async def create_classifier(
                 start, caller.workspace_id, "fit", fit_request.to_json()
             )
             return accepted(operation, preferred=True)
-        uploads = await embed_labelled(service, body, files, with_views=bool(body.views))
+        with_views: ViewsOfUploads = False
+        if files:
+            views_of = service.registry.upload_views.of_fit
+            sources = (fit_request.options.views, fit_request.examples, len(files))
+            with_views = await asyncio.to_thread(views_of, caller.workspace_id, *sources)
+        uploads = await embed_labelled(service, body, files, with_views=with_views)
         fit = partial(service.registry.fit, caller.workspace_id, fit_request, uploads)
         return _created(await service.fits.run(fit))
 

@@ -25,9 +25,9 @@ from service.api.shapes.version_shapes import (
 )
 from service.api.source_limits import source_changes
 from service.api.version_names import VersionInPath, VersionName
-from service.classifiers.fitting import learns_views
 from service.classifiers.portable_versions import export_document, export_onnx
 from service.classifiers.registry import Classifier, ClassifierVersion
+from service.classifiers.views.upload_views import ViewsOfUploads
 
 router = APIRouter(
     route_class=StrictRoute, prefix="/v1/classifiers/{name}/versions", tags=["classifiers"]
@@ -115,11 +115,12 @@ async def change_examples(
     change_request = body.request(name, version, caller.author, if_match)
 
     async def act() -> JSONResponse:
-        with_views = bool(body.views)
-        if body.views is None:
-            find = service.registry.find
+        with_views: ViewsOfUploads = False
+        if files:
+            find, views_of = service.registry.find, service.registry.upload_views.of_change
             _, base = await asyncio.to_thread(find, caller.workspace_id, name, version)
-            with_views = learns_views(base)
+            sources = (body.views, base, change_request.examples, len(files))
+            with_views = await asyncio.to_thread(views_of, caller.workspace_id, *sources)
         uploads = await embed_labelled(service, body, files, with_views=with_views)
         change = partial(service.registry.change, caller.workspace_id, change_request, uploads)
         return version_created(*await service.fits.run(change))

@@ -170,11 +170,12 @@ class FitFields(Body):
     unlabelled: UnlabelledBody | None = Field(
         None, description="Null: none, or the scans of the version before."
     )
-    views: bool | Literal["examples"] | None = Field(
+    views: bool | Literal["examples", "auto"] | None = Field(
         None,
         description="true: fit to seven views of each example and predict with accuracy high, "
         "which takes seven times as long. examples: fit to the views and predict without. Scans "
-        "need kept images. Null: no, or as in the version before.",
+        "need kept images. auto: examples, where all examples have views and are few; else false. "
+        "Null: auto, or as in the version before.",
     )
 
     def fit_options(self, kind: Kind = "single_label") -> FitOptions:

@@ -260,7 +260,12 @@ class VersionSettings(BaseModel):
     class_weights: dict[str, float] | None = None
     counted: str | None = None
     views: bool | Literal["examples"] | None = Field(
-        None, description="true: fitted to views, asked with views; examples: fitted to views."
+        None,
+        description="true: fitted to views, asked with views; examples: fitted to views. Null: no "
+        "views, made before there was a default.",
+    )
+    views_chosen_by: str | None = Field(
+        None, description="The rule that chose views; null: the request did."
     )
     thresholds: dict[str, float] | None = Field(None, description=MULTI_LABEL_ONLY)
     operating_points: list[OperatingPointAnswer] | None = Field(

@@ -5,6 +5,8 @@ Nothing of a scan is stored beside it for this, so nothing is left of one that i
 Shape suffixes: N examples, V views of each, D embedding width.
 """
 
+import math
+
 import numpy as np
 
 from service.arrays import Floats, unit_rows
@@ -21,7 +23,7 @@ class ExampleViews:
         self._catalog = catalog
         self._kept = kept
 
-    def of(self, workspace_id: str, examples: Examples) -> Floats:
+    def of(self, workspace_id: str, examples: Examples, *, max_s: float = math.inf) -> Floats:
         """float32 (N, V, D), in the order of the examples.
 
         Raises:
@@ -29,13 +31,22 @@ class ExampleViews:
                 its views.
             ServiceError: as ``KeptViews.of``.
         """
-        pixels = self._pixels_of(workspace_id, examples)
-        rows = dict(zip(pixels, self._kept.of(list(pixels.values())), strict=True))
+        pixels, missing = self._pixels_of(workspace_id, examples)
+        if missing:
+            raise ViewsMissing(
+                f"{missing} of {len(examples)} examples have no views: fits with views take files, "
+                "and scans of collections that keep images, of one frame and region each"
+            )
+        rows = dict(zip(pixels, self._kept.of(list(pixels.values()), max_s=max_s), strict=True))
         stored = [rows.get(row, views_VD) for row, views_VD in enumerate(examples.views)]
         return np.stack([views_VD for views_VD in stored if views_VD is not None])
 
-    def _pixels_of(self, workspace_id: str, examples: Examples) -> dict[int, bytes]:
-        """Row -> kept pixels, of the examples without stored views."""
+    def missing(self, workspace_id: str, examples: Examples) -> int:
+        """How many examples have neither stored views nor kept pixels."""
+        return self._pixels_of(workspace_id, examples)[1]
+
+    def _pixels_of(self, workspace_id: str, examples: Examples) -> tuple[dict[int, bytes], int]:
+        """Row -> kept pixels of the examples without stored views, and how many have neither."""
         pixels: dict[int, bytes] = {}
         missing = 0
         for row, (scan, views_VD) in enumerate(zip(examples.scans, examples.views, strict=True)):
@@ -46,12 +57,7 @@ class ExampleViews:
                 missing += 1
             else:
                 pixels[row] = png
-        if missing:
-            raise ViewsMissing(
-                f"{missing} of {len(examples)} examples have no views: fits with views take files, "
-                "and scans of collections that keep images, of one frame and region each"
-            )
-        return pixels
+        return pixels, missing
 
 
 def means_of(views_NVD: Floats) -> Floats:

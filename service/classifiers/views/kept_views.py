@@ -3,6 +3,7 @@
 Shape suffixes: V views, D embedding width.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
@@ -25,20 +26,26 @@ class KeptViews:
     def __init__(self, embed: EmbedViews) -> None:
         self._embed = embed
 
-    def of(self, images: Sequence[bytes]) -> list[Floats]:
+    def of(self, images: Sequence[bytes], *, max_s: float = math.inf) -> list[Floats]:
         """views_VD of each.
 
+        Args:
+            max_s: no more are begun after that.
+
         Raises:
-            Overloaded: the encoder has had no room for two minutes.
+            Overloaded: the encoder has had no room for two minutes, or ``max_s`` are over.
             ServiceError: an image cannot be embedded.
         """
+        end_s = time.monotonic() + max_s
         rows: list[Floats] = []
         for start in range(0, len(images), AT_ONCE):
-            rows += self._when_there_is_room(images[start : start + AT_ONCE])
+            rows += self._when_there_is_room(images[start : start + AT_ONCE], end_s)
         return rows
 
-    def _when_there_is_room(self, images: Sequence[bytes]) -> list[Floats]:
+    def _when_there_is_room(self, images: Sequence[bytes], end_s: float) -> list[Floats]:
         for _ in range(TRIES):
+            if time.monotonic() >= end_s:
+                raise Overloaded("making views of the examples takes too long")
             try:
                 return self._embed(images)
             except Overloaded:

@@ -143,10 +143,11 @@ class ExampleChangesBody(TypedDict, total=False):
     """Multi-label: label -> threshold of its probability; 0.5 by default."""
     unlabelled: UnlabelledBody | None
     """Null: none, or the scans of the version before."""
-    views: bool | Literal["examples"] | None
+    views: bool | Literal["examples", "auto"] | None
     """true: fit to seven views of each example and predict with accuracy high, which takes seven
     times as long. examples: fit to the views and predict without. Scans need kept images.
-    Null: no, or as in the version before.
+    auto: examples, where all examples have views and are few; else false. Null: auto, or as in
+    the version before.
     """
 
 
@@ -319,10 +320,11 @@ class NewClassifierBody(TypedDict, total=False):
     """Multi-label: label -> threshold of its probability; 0.5 by default."""
     unlabelled: UnlabelledBody | None
     """Null: none, or the scans of the version before."""
-    views: bool | Literal["examples"] | None
+    views: bool | Literal["examples", "auto"] | None
     """true: fit to seven views of each example and predict with accuracy high, which takes seven
     times as long. examples: fit to the views and predict without. Scans need kept images.
-    Null: no, or as in the version before.
+    auto: examples, where all examples have views and are few; else false. Null: auto, or as in
+    the version before.
     """
 
 
@@ -501,10 +503,11 @@ class RefitBody(TypedDict, total=False):
     """Null: none, or the scans of the version before."""
     version: str
     """Version to start from: a number, `published` or `latest`."""
-    views: bool | Literal["examples"] | None
+    views: bool | Literal["examples", "auto"] | None
     """true: fit to seven views of each example and predict with accuracy high, which takes seven
     times as long. examples: fit to the views and predict without. Scans need kept images.
-    Null: no, or as in the version before.
+    auto: examples, where all examples have views and are few; else false. Null: auto, or as in
+    the version before.
     """
 
 

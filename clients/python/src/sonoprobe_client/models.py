@@ -2041,7 +2041,11 @@ class VersionSettings(Answer):
     unlabelled_not_kept: int | None = None
     """Unlabelled scans that were deleted meanwhile."""
     views: bool | str | None = None
-    """true: fitted to views, asked with views; examples: fitted to views."""
+    """true: fitted to views, asked with views; examples: fitted to views. Null: no views, made
+    before there was a default.
+    """
+    views_chosen_by: str | None = None
+    """The rule that chose views; null: the request did."""
 
 
 class WindowTestAnswer(Answer):

@@ -89,9 +89,9 @@ class AsyncClassifierCalls(AsyncTransport):
     ) -> ClassifierAnswer:
         """POST /v1/classifiers from uploads; one ``{"label": ...}`` per image, all in one request.
 
-        ``fields``: ``kind``, ``class_weights``, ``counted``, ``thresholds``, ``unlabelled``; a
-        multi-label example is ``{"labels": [...]}``. Examples with a ``scan_id`` are stored scans
-        and have no image.
+        ``fields``: ``kind``, ``class_weights``, ``counted``, ``thresholds``, ``unlabelled``,
+        ``views``; a multi-label example is ``{"labels": [...]}``. Examples with a ``scan_id`` are
+        stored scans and have no image.
         """
         body = {**(fields or {}), "name": name, "examples": list(examples)}
         key = self._repeatable(idempotency_key)
