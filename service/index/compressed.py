@@ -122,7 +122,7 @@ def build(take: Take, rows: int, dim: int, *, stopping: Callable[[], bool]) -> C
 
 def read(path: Path, *, rows: int, probes: int | None = None) -> CompressedIndex:
     """Open a file whose checksum was verified; lists stay in the file. Raises IndexDamaged."""
-    file = MappedFile(path)
+    file = MappedFile(path, is_kept=True)
     reader: Any = faiss.ZeroCopyIOReader(  # type: ignore[attr-defined]
         faiss.swig_ptr(file.bytes_B), len(file.bytes_B)
     )

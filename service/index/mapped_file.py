@@ -17,8 +17,9 @@ from service.errors import IndexDamaged
 
 # Reading one byte maps the block around it that the kernel keeps together: 64 KB to 2 MB. The
 # kernel counts mapped pages as memory of the process, and keeps them mapped while memory is free.
-# Beyond this limit all maps are emptied; the pages stay in the cache of the operating system.
-MAX_MAPPED_BYTES = 128 * 2**20
+# Beyond the limit maps are emptied; the pages stay in the cache of the operating system.
+MAX_MAPPED_BYTES = 160 * 2**20
+MAX_KEPT_BYTES = 112 * 2**20  # may stay mapped then of files that are read again and again
 BLOCK_BYTES = 2 * 2**20
 
 _open_files: "weakref.WeakSet[MappedFile]" = weakref.WeakSet()
@@ -28,6 +29,9 @@ _opening = threading.Lock()  # a set must not grow while it is listed
 class MappedFile:
     """A whole file. Thread safe, because it does not change.
 
+    Args:
+        is_kept: its pages are likely to be read again, so those of other files are released first.
+
     Attributes:
         bytes_B: uint8, read where they lie. Views of them keep the map open.
 
@@ -35,7 +39,8 @@ class MappedFile:
         IndexDamaged: the file is missing or empty.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_kept: bool = False) -> None:
+        self.is_kept = is_kept
         try:
             with path.open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -66,9 +71,14 @@ class _MappedBytes:
             return
         mapped_bytes = _file_bytes(self._statm)
         self._of_program = min(self._of_program, mapped_bytes)
-        if mapped_bytes - self._of_program > MAX_MAPPED_BYTES:
-            with _opening:
-                files = list(_open_files)
+        if mapped_bytes - self._of_program <= MAX_MAPPED_BYTES:
+            return
+        with _opening:
+            files = list(_open_files)
+        for file in files:
+            if not file.is_kept:
+                file.unmap()
+        if _file_bytes(self._statm) - self._of_program > MAX_KEPT_BYTES:
             for file in files:
                 file.unmap()
             self._of_program = _file_bytes(self._statm)
@@ -82,5 +92,5 @@ _mapped = _MappedBytes()
 
 
 def limit_mapped_bytes() -> None:
-    """Empty all maps if they hold more than ``MAX_MAPPED_BYTES``."""
+    """Empty maps if all together hold more than ``MAX_MAPPED_BYTES``."""
     _mapped.limit()
