@@ -18,7 +18,7 @@ from service.index.mapped_file import BLOCK_BYTES, MappedFile, limit_mapped_byte
 from service.index.neighbours import Ids, Neighbours, best, inner_products, merged
 
 SCAN_ROWS = 4096
-BLOCKS_BETWEEN_CHECKS = 16  # of the limit on mapped bytes
+BLOCKS_BETWEEN_CHECKS = 8  # of the limit on mapped bytes
 
 
 class VectorFile:
