@@ -14,6 +14,11 @@ one beside it (``embedded_...``):
 
     python benchmarks/bench_search.py --engine postgres --sizes 10000,100000 --json
 
+Memory is what the process holds after the searches of one and of eight clients (``resident_mb``),
+of that its own (``anonymous_mb``) and pages of files (``file_mb``, libraries included), and the
+most that it held during them (``peak_resident_mb``). The first run of an index has built it in the
+same process; with ``--keep``, a second run only opens it, as a service does after a restart.
+
 Every size has the keys of ``KEYS``, null where an engine did not run; ``<engine>_failed`` says why.
 
 Shape suffixes: N gallery rows, B rows of a block, Q queries, K neighbours, D embedding width.
@@ -36,6 +41,7 @@ QUERIES, K, FILTER_EVERY = 500, 10, 100
 PEER_PYTHON = Path(__file__).parents[1] / ".venv-peer" / "bin" / "python"
 KEYS = (
     *("n", "recall_at_10", "p50_ms", "p99_ms", "rss_mb", "build_s", "flat_p50_ms"),
+    *("resident_mb", "anonymous_mb", "file_mb", "peak_resident_mb"),
     *("peer", "peer_p50_ms", "peer_recall_at_10"),
 )
 

@@ -83,3 +83,22 @@ def memory_mb(field: str = "VmRSS", pid: int | str = "self") -> float:
     """Resident memory of a process, MB (Linux); ``VmHWM`` is its peak."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+
+
+def resident_memory(pid: int | str = "self") -> dict[str, float]:
+    """Memory of a process that is resident, MB (Linux): all, its own, and pages of files.
+
+    Pages of files are libraries and maps; the system takes them back when it needs memory.
+    ``peak_resident_mb`` is since the start or ``forget_peak``.
+    """
+    return {
+        "resident_mb": round(memory_mb("VmRSS:", pid), 1),
+        "anonymous_mb": round(memory_mb("RssAnon:", pid), 1),
+        "file_mb": round(memory_mb("RssFile:", pid) + memory_mb("RssShmem:", pid), 1),
+        "peak_resident_mb": round(memory_mb("VmHWM:", pid), 1),
+    }
+
+
+def forget_peak(pid: int | str = "self") -> None:
+    """Let the peak of resident memory begin anew (Linux)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from service.arrays import Floats
 from service.errors import IndexDamaged, Stopping
+from service.index.mapped_file import MappedFile, limit_mapped_bytes
 from service.index.neighbours import Ids
 
 LISTS_PER_ROOT = 2.0  # lists = this x the root of N, rounded to a power of two
@@ -35,12 +36,16 @@ Take = Callable[[Ids], Floats]  # positions -> rows
 class CompressedIndex:
     """A trained and filled index. Thread safe: a search changes nothing.
 
+    Args:
+        file: that holds its lists; None = they are in memory.
+
     Attributes:
         probes: lists that a search looks through.
     """
 
-    def __init__(self, index: Any, probes: int = PROBES) -> None:
+    def __init__(self, index: Any, probes: int = PROBES, *, file: MappedFile | None = None) -> None:
         self._index = index
+        self._file = file
         self.probes = probes
 
     @property
@@ -69,6 +74,7 @@ class CompressedIndex:
         lists: Any = faiss.SearchParametersIVF(nprobe=probes or self.probes, sel=selector)  # type: ignore[call-arg]
         parameters: Any = faiss.SearchParametersPreTransform(index_params=lists)  # type: ignore[call-arg]
         _, near_QR = self._index.search(queries_QD, depth, params=parameters)
+        limit_mapped_bytes()
         candidates_QR: Ids = near_QR
         return candidates_QR
 
@@ -115,14 +121,29 @@ def build(take: Take, rows: int, dim: int, *, stopping: Callable[[], bool]) -> C
 
 
 def read(path: Path, *, rows: int, probes: int | None = None) -> CompressedIndex:
-    """Open a file whose checksum was verified. Raises IndexDamaged."""
+    """Open a file whose checksum was verified; lists stay in the file. Raises IndexDamaged."""
+    file = MappedFile(path, is_kept=True)
+    reader: Any = faiss.ZeroCopyIOReader(  # type: ignore[attr-defined]
+        faiss.swig_ptr(file.bytes_B), len(file.bytes_B)
+    )
     try:
-        index: Any = faiss.read_index(str(path))
+        index: Any = faiss.read_index(reader)
     except RuntimeError as error:
         raise IndexDamaged("the compressed index does not open") from error
     if index.ntotal != rows:
         raise IndexDamaged(f"expected {rows} rows in the compressed index, got {index.ntotal}")
-    return CompressedIndex(index, probes or PROBES)
+    _copy_centroids(faiss.extract_index_ivf(index))
+    return CompressedIndex(index, probes or PROBES, file=file)
+
+
+def _copy_centroids(inverted: Any) -> None:
+    """Move the centroids from the file to memory, because they lie at odd addresses there."""
+    in_file: Any = faiss.downcast_index(inverted.quantizer)
+    in_memory: Any = faiss.IndexFlatL2(in_file.d)
+    in_memory.add(in_file.reconstruct_n(0, in_file.ntotal))
+    inverted.quantizer = in_memory
+    in_memory.this.disown()
+    in_file.this.own(True)
 
 
 def _centroids(take: Take, rows: int, lists: int, stopping: Callable[[], bool]) -> Floats:

@@ -94,7 +94,7 @@ class Segment:
     def put_compressed(self, index: CompressedIndex) -> None:
         """Write the compressed index beside the rows, and use it. Raises IndexDamaged."""
         self.manifest = files.add_file(self.folder, self.manifest, files.COMPRESSED, index.write)
-        # The lists of a built index have half of their length as spare capacity, read ones none.
+        # A built index is in memory, with half of its length as spare capacity; a read one is not.
         self.compressed = compressed.read(self.folder / files.COMPRESSED, rows=self.manifest.rows)
 
     def put_probes(self, probes: int) -> None:
@@ -102,10 +102,6 @@ class Segment:
         if self.compressed is not None:
             self.manifest = files.put_probes(self.folder, self.manifest, probes)
             self.compressed.probes = probes
-
-    def nearest_among(self, positions_P: Ids, queries_QD: Floats, k: int) -> list[Neighbours]:
-        """Positions of the k best among some, exactly, removed rows included."""
-        return self._rows.scan(positions_P, queries_QD, k)
 
     def nearest_in_lists(self, probes: int, queries_QD: Floats, k: int) -> list[Neighbours]:
         """Positions of the k best that so many lists of the compressed index have, removed rows

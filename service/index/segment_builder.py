@@ -1,20 +1,23 @@
 """Builds segments: chooses the rows, writes them and compresses them.
 
-Shape suffixes: N rows, B rows of a block, D embedding width.
+Shape suffixes: N rows, B rows of a block, Q queries, K neighbours, D embedding width.
 """
 
+import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from service.arrays import Floats
 from service.errors import IndexDamaged, Stopping
 from service.index import compressed
 from service.index import segment_files as files
-from service.index.neighbours import ContentHashes, Ids, Neighbours, merged
+from service.index.freed_memory import return_freed_memory
+from service.index.neighbours import ContentHashes, Ids
 from service.index.segment import Segment
 from service.index.segment_files import Block
 from service.index.tail import Tail
@@ -94,6 +97,7 @@ def compress(segment: Segment, *, stopping: Callable[[], bool]) -> None:
     rows, dim = segment.manifest.rows, segment.manifest.dim
     if rows >= MIN_COMPRESSED_ROWS:
         segment.put_compressed(compressed.build(segment.take, rows, dim, stopping=stopping))
+        return_freed_memory()  # of the built lists, which are read from the file from now on
         measure(segment, stopping=stopping)
 
 
@@ -105,31 +109,50 @@ def measure(segment: Segment, *, stopping: Callable[[], bool]) -> None:
 def choose_probes(segment: Segment, *, stopping: Callable[[], bool]) -> int:
     """The fewest lists whose recall at 10 is ``WANTED_RECALL``; the most tried where none is.
 
-    Stored rows are the queries and are left out of their own answers. Reads all rows once.
+    They are at least the root of twice the number of lists: new scans lie farther from the stored
+    ones than these from each other, so that a sample of stored rows promises too much (decision
+    0048). For the same reason the queries are stored rows, moved up to halfway to another one.
+    Reads all rows once.
 
     Raises: Stopping.
     """
-    rows = segment.manifest.rows
+    if segment.compressed is None:
+        raise IndexDamaged("the segment has no compressed index")
+    min_probes = math.isqrt(2 * segment.compressed.lists)
     rng = np.random.default_rng(compressed.SEED)
-    asked_Q = np.sort(rng.choice(rows, min(rows, SAMPLED_QUERIES), replace=False))
-    queries_QD = segment.take(asked_Q)
-    parts_Q: list[list[Neighbours]] = [[] for _ in asked_Q]
-    for start in range(0, rows, BLOCK_ROWS):
+    pairs_2Q = np.sort(rng.choice(segment.manifest.rows, (2, SAMPLED_QUERIES)))
+    asked_QD, other_QD = segment.take(pairs_2Q[0]), segment.take(rng.permutation(pairs_2Q[1]))
+    share_Q1 = rng.uniform(0, 0.5, (SAMPLED_QUERIES, 1)).astype(np.float32)
+    queries_QD = _unit(asked_QD + share_Q1 * (other_QD - asked_QD))
+    worst_Q = _best_scores(segment, queries_QD, stopping)[:, 0] - TIE  # a tie is no miss
+    for probes in (tried for tried in TRIED_PROBES if tried >= min_probes):
         compressed.stop_if(stopping)
-        among_P = np.arange(start, min(start + BLOCK_ROWS, rows))
-        exact_Q = segment.nearest_among(among_P, queries_QD, RECALL_AT + 1)
-        for parts, nearest in zip(parts_Q, exact_Q, strict=True):
-            parts.append(nearest)
-    # The first hit is the query itself, and so is one of the found; a tie is no miss.
-    worst_Q = [merged(parts, RECALL_AT + 1).scores_K[-1] - TIE for parts in parts_Q]
-    for probes in TRIED_PROBES:
-        compressed.stop_if(stopping)
-        answers = segment.nearest_in_lists(probes, queries_QD, RECALL_AT + 1)
+        answers = segment.nearest_in_lists(probes, queries_QD, RECALL_AT)
         pairs = zip(answers, worst_Q, strict=True)
-        hits = [int(np.count_nonzero(answer.scores_K >= worst)) - 1 for answer, worst in pairs]
+        hits = [int(np.count_nonzero(answer.scores_K >= worst)) for answer, worst in pairs]
         if np.mean(hits) / RECALL_AT >= WANTED_RECALL:
             return probes
     return TRIED_PROBES[-1]
+
+
+def _unit(rows_QD: Floats) -> Floats:
+    """Rows of length 1. Halfway between opposite rows it stays 0, as near to every row."""
+    length_Q1 = np.linalg.norm(rows_QD, axis=1, keepdims=True)
+    unit_QD: Floats = rows_QD / np.maximum(length_Q1, np.finfo(np.float32).tiny)
+    return unit_QD
+
+
+def _best_scores(segment: Segment, queries_QD: Floats, stopping: Callable[[], bool]) -> Floats:
+    """The 10 best scores of each query among all rows, lowest first, float32 (Q, K)."""
+    best_QK: Floats = np.full((len(queries_QD), RECALL_AT), -1, np.float32)
+    for start in range(0, segment.manifest.rows, BLOCK_ROWS):
+        compressed.stop_if(stopping)
+        rows_BD = segment.take(np.arange(start, min(start + BLOCK_ROWS, segment.manifest.rows)))
+        with threadpool_limits(1):  # it is work in the background, beside requests
+            scores_QB = queries_QD @ rows_BD.T
+        either = np.hstack([best_QK, scores_QB])
+        best_QK = np.partition(either, -RECALL_AT, axis=1)[:, -RECALL_AT:]
+    return np.sort(best_QK, axis=1)
 
 
 def open_all(folder: Path, *, encoder_id: str, dim: int) -> tuple[list[Segment], int]:

@@ -6,65 +6,55 @@ the eleventh.
 Shape suffixes: N rows, P positions, Q queries, D embedding width.
 """
 
-import functools
-import mmap
-import os
-import weakref
-from contextlib import suppress
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from service.arrays import Floats
 from service.errors import IndexDamaged
+from service.index.mapped_file import BLOCK_BYTES, MappedFile, limit_mapped_bytes
 from service.index.neighbours import Ids, Neighbours, best, inner_products, merged
 
 SCAN_ROWS = 4096
-# Reading a page maps 64 KB to 2 MB around it. Beyond this limit all maps are emptied, so that the
-# process does not seem to own whole files; the pages stay in the cache of the operating system.
-MAX_MAPPED_BYTES = 512 * 2**20  # of files, including those of the program
-CHECKED_ROWS = 128  # are read between two checks of the limit
-
-_open_files: "weakref.WeakSet[VectorFile]" = weakref.WeakSet()
+BLOCKS_BETWEEN_CHECKS = 8  # of the limit on mapped bytes
 
 
 class VectorFile:
     """N rows of D little-endian float32. Thread safe, because it does not change."""
 
     def __init__(self, path: Path, count: int, dim: int) -> None:
-        try:
-            with path.open("rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:
-            raise IndexDamaged("an index file cannot be mapped") from error
-        if len(self._map) != 4 * count * dim:
-            raise IndexDamaged(f"expected {4 * count * dim} bytes of rows, got {len(self._map)}")
-        self._rows_ND: Floats = np.frombuffer(self._map, "<f4").reshape(count, dim)
-        _open_files.add(self)
+        self._file = MappedFile(path)
+        bytes_B = self._file.bytes_B
+        if len(bytes_B) != 4 * count * dim:
+            raise IndexDamaged(f"expected {4 * count * dim} bytes of rows, got {len(bytes_B)}")
+        self._rows_ND: Floats = bytes_B.view("<f4").reshape(count, dim)
 
     def take(self, positions_P: Ids) -> Floats:
         """Copies of the rows, float32 (P, D); other threads may run meanwhile."""
         rows_PD: Floats = np.empty((len(positions_P), self._rows_ND.shape[1]), np.float32)
-        for start in range(0, len(positions_P), CHECKED_ROWS):
-            part = slice(start, start + CHECKED_ROWS)
+        for part in self._checked_parts(positions_P):
             # All positions are in range; the mode ``clip`` avoids a second copy.
             self._rows_ND.take(positions_P[part], axis=0, out=rows_PD[part], mode="clip")
-            _limit_mapped_bytes()
         return rows_PD
 
     def scores(self, positions_P: Ids, queries_QD: Floats) -> Floats:
         """Inner products of chosen rows, float32 (Q, P)."""
         scores_QP: Floats = np.empty((len(queries_QD), len(positions_P)), np.float32)
-        for start in range(0, len(positions_P), CHECKED_ROWS):
-            part = slice(start, start + CHECKED_ROWS)
+        for part in self._checked_parts(positions_P):
             scores_QP[:, part] = inner_products(self._rows_ND, positions_P[part], queries_QD)
-            _limit_mapped_bytes()
         return scores_QP
 
-    def unmap(self) -> None:
-        """Release the mapped pages; the next access maps them again."""
-        with suppress(AttributeError, ValueError):  # no such advice on Windows; closed
-            self._map.madvise(mmap.MADV_DONTNEED)
+    def _checked_parts(self, positions_P: Ids) -> Iterator[slice]:
+        """Parts whose rows touch few blocks; after each one the limit is checked."""
+        block_P = positions_P * self._rows_ND.strides[0] // BLOCK_BYTES
+        touched_P = np.cumsum(np.diff(block_P, prepend=-1) != 0) - 1
+        is_start_P = np.diff(touched_P // BLOCKS_BETWEEN_CHECKS, prepend=-1) != 0
+        starts = [*np.flatnonzero(is_start_P).tolist(), len(positions_P)]
+        for start, end in pairwise(starts):
+            yield slice(start, end)
+            limit_mapped_bytes()
 
     def scan(self, positions_P: Ids, queries_QD: Floats, k: int) -> list[Neighbours]:
         """The k best of the positions per query, exactly; ids are positions."""
@@ -75,22 +65,3 @@ class VectorFile:
             for parts, scores_P in zip(parts_Q, scores_QP, strict=True):
                 parts.append(best(part_P, scores_P, k))
         return [merged(parts, k) for parts in parts_Q]
-
-
-@functools.cache
-def _statm() -> int | None:
-    """The memory statistics of this process on Linux; open, because every search reads them."""
-    try:
-        return os.open("/proc/self/statm", os.O_RDONLY)
-    except OSError:
-        return None
-
-
-def _limit_mapped_bytes() -> None:
-    statm = _statm()
-    if statm is None:
-        return
-    mapped_bytes = int(os.pread(statm, 128, 0).split()[2]) * mmap.PAGESIZE
-    if mapped_bytes > MAX_MAPPED_BYTES:
-        for rows in list(_open_files):
-            rows.unmap()

@@ -1,7 +1,5 @@
 """An index with segments: nothing lost or doubled, searched while built, honest about recall."""
 
-import re
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.index import segment_files, vector_file
+from service.index import segment_files
 from service.index.compressed import PROBES
 from service.index.segment_builder import TRIED_PROBES, open_all
-from service.index.vector_file import VectorFile
 from service.index.vector_index import EmbeddingIndex
 from tests.index.clustered_rows import (
     built,
@@ -161,24 +158,6 @@ def test_recall_is_measured_against_exact_search(filled) -> None:
     assert recall is not None
     assert 0.5 <= recall <= 1
     assert index.sample_recall() is None  # each query is judged once
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is mapped")
-def test_reading_rows_everywhere_in_a_file_keeps_little_of_it_mapped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The kernel maps up to 2 MB around a touched row, so rows cannot be counted for it."""
-    monkeypatch.setattr(vector_file, "MAX_MAPPED_BYTES", 0)
-    rows = np.random.default_rng(0).standard_normal((3000, 1024)).astype(np.float32)
-    (tmp_path / "rows").write_bytes(rows.tobytes())
-    read = VectorFile(tmp_path / "rows", 3000, 1024)
-    places = np.arange(0, 3000, 7)
-    np.testing.assert_allclose(
-        read.scores(places, rows[:2]), rows[:2] @ rows[places].T, rtol=1e-5, atol=1e-3
-    )
-    np.testing.assert_array_equal(read.take(places), rows[places])
-    maps = Path("/proc/self/smaps").read_text().split(str(tmp_path / "rows"))[1]
-    assert re.search(r"Rss:\s+0 kB", maps.split("VmFlags")[0])
 
 
 def test_a_build_stores_how_many_lists_reach_the_wanted_recall(tmp_path: Path) -> None:
