@@ -44,9 +44,12 @@ Row: TypeAlias = dict[str, float]
 SAMPLES = ROOT / "service" / "cli" / "samples"
 PENALTY_C = 1.0
 MAX_FAILED = 0.002  # share of corpus frames of patients that may fail when their source is left out
-NO_PATIENTS = ("pluslib_phantom", "simulated")  # fitted, but unlike what clinics send
+SIMULATED = "simulated"
+NO_PATIENTS = ("pluslib_phantom", SIMULATED)  # fitted, but unlike what clinics send
 FOLDS = 5
-SMALL, SMALL_PX = " (small)", 64
+SMALL, PART, SMALL_PART = VARIANTS = (" (small)", " (part)", " (small part)")
+SMALL_PX = 64
+PART_SHARE = 0.6  # of both sides: tissue that fills its frame, as in a region without margins
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def main() -> None:
     arguments = parser.parse_args()
     encoder = bundle_encoders(SHIPPED_BUNDLE)[0]
     corpus, bench = frames(encoder, arguments.frames, arguments.cache)
-    corpus["simulated"] = simulated(encoder)
+    corpus |= simulated(encoder)
     others = embed_pictures(encoder, pictures())
     weights_D, bias, threshold = fit(corpus, others.rows)
     figures: dict[str, Any] = dict(report(corpus, bench, others, threshold))
@@ -97,7 +100,9 @@ def frames(
             chosen = [rows[i] for i in sorted(rng.permutation(len(rows))[:limit])]
             rows_of[use][name] = unit(features(encoder, chosen, cache))
             if use == "corpus":
-                rows_of[use][name + SMALL] = unit(embed(encoder, [small(row) for row in chosen]))
+                for variant in VARIANTS:
+                    varied = [varied_frame(row, variant) for row in chosen]
+                    rows_of[use][name + variant] = unit(embed(encoder, varied))
     full = [
         decode(f.read_bytes(), max_pixels=10**8)
         for f in sorted((shared / "data" / "fullres").glob("*.*g"))
@@ -106,18 +111,27 @@ def frames(
     return rows_of["corpus"], rows_of["bench"]
 
 
-def small(row: Frame) -> npt.NDArray[np.uint8]:
-    """The frame at the size of a thumbnail: such frames are uploaded too, and look different."""
-    frame = decode(row.path.read_bytes(), max_pixels=10**8).pixels_HW
-    image = Image.fromarray(frame)
-    image.thumbnail((SMALL_PX, SMALL_PX))
+def varied_frame(row: Frame, variant: str) -> npt.NDArray[np.uint8]:
+    """The frame at the size of a thumbnail, its middle, or both: such frames are uploaded too."""
+    frame_HW = decode(row.path.read_bytes(), max_pixels=10**8).pixels_HW
+    if variant != SMALL:
+        margins = [round(side * (1 - PART_SHARE) / 2) for side in frame_HW.shape]
+        rows, columns = (slice(m, s - m) for m, s in zip(margins, frame_HW.shape, strict=True))
+        frame_HW = frame_HW[rows, columns]
+    image = Image.fromarray(frame_HW)
+    if variant != PART:
+        image.thumbnail((SMALL_PX, SMALL_PX))
     return np.asarray(image)
 
 
-def simulated(encoder: BundleEncoder) -> Doubles:
-    """Unit embeddings of the frames that the demo uploads."""
-    files = sorted(SAMPLES.rglob("*.png"))
-    return unit(embed(encoder, [decode(f.read_bytes(), max_pixels=10**6).pixels_HW for f in files]))
+def simulated(encoder: BundleEncoder) -> dict[str, Doubles]:
+    """Unit embeddings of the frames that the demo uploads; each scene counts as a source."""
+    rows: dict[str, Doubles] = {}
+    for folder in sorted(path for path in SAMPLES.iterdir() if path.is_dir()):
+        files = sorted(folder.glob("*.png"))
+        pixels = [decode(f.read_bytes(), max_pixels=10**6).pixels_HW for f in files]
+        rows[f"{SIMULATED} ({folder.name})"] = unit(embed(encoder, pixels))
+    return rows
 
 
 def embed_pictures(encoder: BundleEncoder, images: list[Picture]) -> Negatives:
@@ -164,8 +178,8 @@ def fit(corpus: dict[str, Doubles], others: dict[str, Doubles]) -> tuple[Doubles
 
 
 def source(name: str) -> str:
-    """The source of frames at their own size or small."""
-    return name.removesuffix(SMALL)
+    """The source of frames as they are or varied."""
+    return name.partition(" (")[0]
 
 
 def report(

@@ -144,6 +144,11 @@ other ways what the service gives after its analysis; the others were centred by
             f"`{benchmark['shipped']}` minus the others, mean over these sets, 95 % interval:",
             _difference_table(benchmark["shipped_minus"]),
         ]
+        if benchmark.get("served_minus"):
+            parts += [
+                f"`{benchmark['shipped']}_served` minus the others, the same way:",
+                _difference_table(benchmark["served_minus"]),
+            ]
     if benchmark.get("ways"):
         parts += [_WAYS.format(benchmark["shipped"]), _ways_table(benchmark["ways"])]
     for name, scores in benchmark["per_set"].items():

@@ -13,7 +13,7 @@ from training.commands.options import (
     SHIPPED_CONFIG,
     ConfigName,
     Seeds,
-    SetNames,
+    ThinnedSetNames,
     split_names,
 )
 from training.distil.config import load_config
@@ -26,7 +26,7 @@ from training.evaluation.run import BOTH, EvaluationPlan
 from training.evaluation.run import evaluate as run_evaluation
 from training.evaluation.scores import Effort
 from training.evaluation.served import read_ways
-from training.evaluation.sets import EvaluationSet, read_sets, subsample
+from training.evaluation.sets import EvaluationSet, read_thinned_sets, subsample
 from training.evaluation.summary import benchmark_of
 from training.evaluation.ultrabench import read_ultrabench
 
@@ -48,6 +48,9 @@ def evaluate(
     precision: Annotated[
         list[str] | None, Option(help="Only this precision of the bundle; repeatable.")
     ] = None,
+    before: Annotated[
+        Path | None, Option(help="Bundle that it would replace, in its default precision.")
+    ] = None,
     run: Annotated[
         Path | None, Option("--checkpoint", help="Folder of a run that was not exported.")
     ] = None,
@@ -56,7 +59,7 @@ def evaluate(
     trunk: Annotated[Path | None, Option(help="ImageNet ResNet-50 v2 trunk, safetensors.")] = None,
     random: Annotated[bool, Option("--random", help="Evaluate random weights too.")] = False,
     pixels: Annotated[bool, Option("--pixels", help="Evaluate raw pixels too.")] = False,
-    sets: SetNames = "",
+    sets: ThinnedSetNames = "",
     ultrabench: Annotated[
         list[Path] | None, Option(help="Data set folder that ultrabench wrote; repeatable.")
     ] = None,
@@ -86,6 +89,8 @@ def evaluate(
         evaluated: list[FrameEncoder] = []
         if bundle:
             evaluated += known.bundle_encoders(bundle, precision or [])
+        if before:
+            evaluated.append(known.bundle_encoders(before, prefix="before")[0])
         if run:
             evaluated.append(known.checkpoint(run, load_frames(corpus), load_config(config_name)))
         evaluated += _baselines(teacher, trunk, random=random, pixels=pixels)
@@ -128,7 +133,7 @@ def _sets(
     rows: list[ManifestRow], names: str, folders: list[Path], limit: int
 ) -> Iterator[EvaluationSet]:
     datasets = [
-        *(read_sets(rows, split_names(names)) if rows else []),
+        *(read_thinned_sets(rows, split_names(names)) if rows else []),
         *map(read_ultrabench, folders),
     ]
     for dataset in datasets:

@@ -13,6 +13,9 @@ ConfigName: TypeAlias = Annotated[
     str, Option("--config", help="Named config, or a .py file with config().")
 ]
 SetNames: TypeAlias = Annotated[str, Option(help="Bench sets, comma-separated; empty = all.")]
+ThinnedSetNames: TypeAlias = Annotated[
+    str, Option(help="Bench sets, comma-separated, thinned as set:frames; empty = all.")
+]
 SetLimit: TypeAlias = Annotated[int, Option(min=1, help="About so many frames per set.")]
 Seeds: TypeAlias = Annotated[int, Option(min=2, help="Splits per number of shots.")]
 WorkFolder: TypeAlias = Annotated[
@@ -27,6 +30,9 @@ ShippedFolder: TypeAlias = Annotated[
 ]
 EncoderVersion: TypeAlias = Annotated[str, Option(help="Version of the encoder.")]
 SourceBundle: TypeAlias = Annotated[Path, Option(help="Bundle with the trunk.")]
+KeepReadout: TypeAlias = Annotated[
+    bool, Option("--keep-read-out", help="Keep the read-out of the source as well.")
+]
 UnseenFrames: TypeAlias = Annotated[int, Option(help="Bench frames to measure fidelity on.")]
 SHIPPED_CONFIG = "resnet50_stage3"
 

@@ -1,6 +1,5 @@
 """``python -m training read-out-report``: designs of the read-out of a bundle whose trunk stays."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,26 +9,18 @@ from rich.console import Console
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.errors import InputError
 from training.catalogue.leaks import check_disjoint
-from training.catalogue.manifest import ManifestRow, read_manifest
+from training.catalogue.manifest import read_manifest
 from training.commands.options import (
     ManifestPath,
     Seeds,
     SourceBundle,
+    ThinnedSetNames,
     WorkFolder,
     split_names,
 )
-from training.evaluation.sets import EvaluationSet, read_sets, subsample
+from training.evaluation.sets import read_thinned_sets
 from training.studies.readout_designs import select_readout_designs
 from training.studies.readout_report import ReadoutStudy, report
-
-
-def _read_thinned(rows: Sequence[ManifestRow], names: Sequence[str]) -> list[EvaluationSet]:
-    """The sets, of ``set:frames`` about so many frames. Raises InputError: as ``read_sets``."""
-    wanted = dict(name.partition(":")[::2] for name in names)
-    return [
-        subsample(full, int(wanted[full.name])) if wanted.get(full.name, "").isdecimal() else full
-        for full in read_sets(rows, list(wanted))
-    ]
 
 
 def _read_shots(shots: str) -> tuple[int, ...]:
@@ -46,9 +37,7 @@ def read_out_report(
     out: Annotated[Path, typer.Option(help="Markdown file to write.")],
     source: SourceBundle = SHIPPED_BUNDLE,
     border: Annotated[float, typer.Option(min=0, help="Of the designs.")] = 0.1,
-    sets: Annotated[
-        str, typer.Option(help="Bench sets, comma-separated, thinned as set:frames; empty = all.")
-    ] = "",
+    sets: ThinnedSetNames = "",
     shots: Annotated[str, typer.Option(help="Labelled frames per class.")] = "5,10,20",
     seeds: Seeds = 12,
     dim: Annotated[int, typer.Option(min=0, help="Width of all designs; 0 = their own.")] = 0,
@@ -58,7 +47,7 @@ def read_out_report(
     """Fit read-outs on pooled corpus frames and compare them with a bundle as it serves."""
     rows = read_manifest(manifest)
     corpus = [row for row in rows if row.use == "corpus"]
-    evaluated = _read_thinned(rows, split_names(sets))
+    evaluated = read_thinned_sets(rows, split_names(sets))
     tested = [row for one in evaluated for row in one.rows if row.use == "bench"]
     check_disjoint(corpus, tested)
     designs = select_readout_designs([name for name in only.split(";") if name], dim)

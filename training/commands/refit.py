@@ -1,6 +1,7 @@
 """``python -m training refit``: an encoder bundle -> the same trunk with another read-out."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from service.embedding.bundle import SHIPPED_BUNDLE, Manifest, read_manifest
@@ -20,6 +21,7 @@ from training.commands.options import (
     BundleFolder,
     EncoderVersion,
     GoldenFolder,
+    KeepReadout,
     ManifestPath,
     ShippedFolder,
     SourceBundle,
@@ -41,10 +43,15 @@ def refit(
     version: EncoderVersion,
     source: SourceBundle = SHIPPED_BUNDLE,
     unseen: UnseenFrames = 256,
+    keep_read_out: KeepReadout = False,
 ) -> None:
     """Fit the read-out of a bundle again on corpus frames as the service prepares them."""
     data, facts = read_inputs(manifest, golden, source, version, unseen)
-    full = write_refit(source, data, RefitConfig(), facts, run, out)
+    config = RefitConfig()
+    if keep_read_out:
+        config = replace(config, readout=None)
+        data, facts = only_of(read_manifest(source), data, facts)
+    full = write_refit(source, data, config, facts, run, out)
     ship(full, out, shipped, facts)
 
 
@@ -78,6 +85,13 @@ def read_inputs(
         samples[:: max(1, len(samples) // GOLDEN_FRAMES)][:GOLDEN_FRAMES],
     )
     return data, facts
+
+
+def only_of(before: Manifest, data: RefitData, facts: ExportFacts) -> tuple[RefitData, ExportFacts]:
+    """Only the corpus that a bundle names: nothing of the new one is learnt from other frames."""
+    named = {one["dataset"] for one in before.about["corpus"]}
+    corpus = [row for row in data.corpus if row.dataset in named]
+    return replace(data, corpus=corpus), replace(facts, corpus=tuple(before.about["corpus"]))
 
 
 def ship(full: Manifest, out: Path, shipped: Path, facts: ExportFacts) -> None:

@@ -21,6 +21,7 @@ null = not known):
     ways            encoder -> way -> {"mean" | set -> {k | "full": estimate of it - whole}}; absent
                     in earlier files
     paired          other encoder -> {"mean" | set -> {k | "full": estimate of shipped - other}}
+    paired_served   the same of the shipped one as it is served; absent in earlier files
     fidelity        precision -> {against, frames, mean_cosine, min_cosine, probe_points_lost}:
                     against fp32, or fp16 where a bundle has no fp32
                     of the same bundle

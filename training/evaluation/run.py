@@ -36,6 +36,7 @@ MAP_FRAMES = 600  # most points of one map; more only hide each other
 CENTRED = "_centred"
 BOTH: tuple[Way, ...] = ("whole", "served")
 BUNDLE = "bundle_"  # before the names of precisions
+BEFORE = "before_"  # the same, of the bundle that the evaluated one would replace
 _PACKAGES = ("numpy", "onnxruntime", "scikit-learn", "timm", "torch")
 
 
@@ -106,20 +107,30 @@ def evaluate(plan: EvaluationPlan, costs: Mapping[str, Cost]) -> dict[str, Any]:
         },
         "means": {"outside": means(results, outside), "all": means(results, everything)},
         "paired": paired(results, names[0], outside),
+        "paired_served": _paired_served(results, names[0], outside),
         "ways": differences_of_ways(results, _ways_of(plan), outside),
         "fidelity": _fidelity(plan, embeddings, results, outside),
         "maps": _maps(embeddings, plan) if plan.maps else [],
     }
 
 
+def _paired_served(
+    results: Mapping[str, Mapping[str, SetScores]], shipped: str, outside: Sequence[str]
+) -> dict[str, Any]:
+    """Shipped as served minus all others; empty where nothing was evaluated as served."""
+    served = f"{shipped}_served"
+    return paired(results, served, outside) if served in results else {}
+
+
 def _forms(plan: EvaluationPlan) -> Iterator[_Form]:
-    """Bundles as served and centred, all others centred; other ways without the second form."""
+    """Bundles as served and centred, others centred or one form; ways without the second form."""
     for encoder in plan.encoders:
-        is_bundle = encoder is plan.encoders[0] or encoder.name.startswith(BUNDLE)
+        is_first = encoder is plan.encoders[0]
+        is_bundle = is_first or encoder.name.startswith((BUNDLE, BEFORE))
         for way in plan.ways:
             name = encoder.name if way == "whole" else f"{encoder.name}_{way}"
             yield _Form(encoder, way, not is_bundle, name)
-            if is_bundle and way == "whole":
+            if is_bundle and way == "whole" and not encoder.name.startswith(BEFORE):
                 yield _Form(encoder, way, True, encoder.name + CENTRED)
 
 

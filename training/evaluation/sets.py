@@ -60,6 +60,21 @@ def read_sets(rows: Iterable[ManifestRow], names: Sequence[str] = ()) -> list[Ev
     return [_set(name, bench, usable) for name in chosen]
 
 
+def read_thinned_sets(
+    rows: Iterable[ManifestRow], names: Sequence[str] = ()
+) -> list[EvaluationSet]:
+    """As ``read_sets``, and of a set that is named ``set:frames`` about so many frames.
+
+    Raises:
+        InputError: as ``read_sets``.
+    """
+    wanted = dict(name.partition(":")[::2] for name in names)
+    return [
+        subsample(full, int(wanted[full.name])) if wanted.get(full.name, "").isdecimal() else full
+        for full in read_sets(list(rows), list(wanted))
+    ]
+
+
 def _set(name: str, bench: Sequence[ManifestRow], usable: Sequence[ManifestRow]) -> EvaluationSet:
     test = [row for row in bench if row.dataset == name]
     labels = {row.label for row in test}

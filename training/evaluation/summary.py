@@ -9,8 +9,9 @@ def benchmark_of(document: Mapping[str, Any]) -> dict[str, Any]:
 
     Keys: shipped, seeds, centred_by, sets [{name, frames, in_domain}], mean_over_sets {encoder:
     {k | full | knn: percent}}, per_set {set: {encoder: {k | full | knn}}}, shipped_minus {other:
-    {k | full: estimate}}, ways {way: {"mean" | set: {k | full: estimate}}} of the shipped
-    encoder minus itself on whole frames, fidelity, cost {encoder: cost}.
+    {k | full: estimate}}, served_minus the same of the shipped encoder as it is served, ways
+    {way: {"mean" | set: {k | full: estimate}}} of the shipped encoder minus itself on whole
+    frames, fidelity, cost {encoder: cost}.
     """
     results = document["results"]
     names = [dataset["name"] for dataset in document["sets"]]
@@ -26,13 +27,16 @@ def benchmark_of(document: Mapping[str, Any]) -> dict[str, Any]:
         "per_set": {
             s: {encoder: _scores(by_set[s]) for encoder, by_set in results.items()} for s in names
         },
-        "shipped_minus": {
-            name: parts["mean"] for name, parts in document["paired"].items() if "mean" in parts
-        },
+        "shipped_minus": _means(document["paired"]),
+        "served_minus": _means(document.get("paired_served", {})),
         "ways": document.get("ways", {}).get(document["shipped"], {}),
         "fidelity": document["fidelity"],
         "cost": {e["name"]: e["cost"] for e in document["encoders"] if e["cost"]},
     }
+
+
+def _means(paired: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {name: parts["mean"] for name, parts in paired.items() if "mean" in parts}
 
 
 def mean_over_sets(

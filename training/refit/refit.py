@@ -1,7 +1,8 @@
 """A bundle whose checkpoint is gone -> a bundle with another read-out, input size or border.
 
 The trunk stays as it was trained. The read-out is fitted on what the quantised trunk gives of
-corpus frames as the service prepares them, and of further views of them.
+corpus frames as the service prepares them, and of further views of them; or it only gets
+another centre.
 
 Shape suffixes: N frames, S encoder side.
 """
@@ -18,7 +19,7 @@ import numpy as np
 from service.arrays import Floats, Pixels
 from service.embedding.bundle import Manifest, present_precisions, read_manifest
 from service.errors import InputError
-from service.imaging.analysis.preprocess import PreprocessSpec, normalise
+from service.imaging.analysis.preprocess import SQUASH_REDUCED, PreprocessSpec, normalise
 from training.bundle.deploy import assemble
 from training.bundle.export import (
     CALIBRATION_FRAMES,
@@ -46,14 +47,17 @@ class RefitConfig:
     Attributes:
         side_px: S.
         border: see ``PreprocessSpec``.
+        resize: see ``PreprocessSpec``.
         views: see ``read_views``; the first is what the read-out is centred on.
-        readout: how pooled features become the embedding.
+        readout: how pooled features become the embedding; None keeps the read-out of the source
+            and centres it anew.
     """
 
     side_px: int = 160
     border: float = 0.1
+    resize: str = SQUASH_REDUCED
     views: tuple[str, ...] = ("served", "augmented1", "augmented2", "whole", "margins1")
-    readout: ReadoutConfig = field(default_factory=ReadoutConfig)
+    readout: ReadoutConfig | None = field(default_factory=ReadoutConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,26 +90,50 @@ def refit(
             another trunk, width, side, border or corpus.
     """
     manifest = read_manifest(source)
-    spec = replace(manifest.spec, side_px=config.side_px, border=config.border)
+    spec = replace(
+        manifest.spec, side_px=config.side_px, border=config.border, resize=config.resize
+    )
+    dim = manifest.dim if config.readout is None else config.readout.dim
     made_of = {
         "trunk_of": manifest.encoder_id,
         "side_px": config.side_px,
         "border": config.border,
-        "dim": config.readout.dim,
+        "resize": config.resize,
+        "dim": dim,
         "frames": len(data.corpus),
     }
     claim_run(run / "refit.json", "refit", made_of)
     calibration = calibration_inputs(data.corpus, spec)
-    _write_trunk(source, manifest, config, calibration, run)
-    pool = open_pooled(run / NETWORKS["int8"])
-    first_NK, *others = read_views(data.corpus, config.views, pool, spec, run / "views")
-    readout = fit_readout(first_NK, config.readout, others)
+    _write_trunk(source, manifest, config.side_px, dim, calibration, run)
+    readout, about = _readout(source, manifest, data.corpus, config, spec, run)
     out.mkdir(parents=True, exist_ok=True)
     for precision in ("fp32", "int8"):
         shutil.copyfile(run / NETWORKS[precision], out / NETWORKS[precision])
         set_readout(out / NETWORKS[precision], readout)
+    return finish_bundle(manifest, data, spec, calibration, facts, about, dim, out)
+
+
+def _readout(
+    source: Path,
+    manifest: Manifest,
+    corpus: Sequence[ManifestRow],
+    config: RefitConfig,
+    spec: PreprocessSpec,
+    run: Path,
+) -> tuple[Readout, dict[str, Any]]:
+    """The read-out of the new bundle, and what its manifest says of it."""
+    pool = open_pooled(run / NETWORKS["int8"])
+    if config.readout is None:
+        weights_DK = read_trunk(float_network(source, manifest))[1].weights_DK
+        (first_NK,) = read_views(corpus, config.views[:1], pool, spec, run / "views")
+        # Another input moves all embeddings alike: off the origin, all cosines would be larger.
+        mean_K = first_NK.mean(0, dtype=np.float64)
+        bias_D = (-weights_DK @ mean_K).astype(np.float32)
+        kept = {key: manifest.about[key] for key in ("read_out",) if key in manifest.about}
+        return Readout(weights_DK, bias_D), kept
+    first_NK, *others = read_views(corpus, config.views, pool, spec, run / "views")
     about = {"read_out": {"views": list(config.views), **asdict(config.readout)}}
-    return finish_bundle(manifest, data, spec, calibration, facts, about, config.readout.dim, out)
+    return fit_readout(first_NK, config.readout, others), about
 
 
 def finish_bundle(
@@ -172,16 +200,13 @@ def float_network(source: Path, manifest: Manifest) -> Path:
 
 
 def _write_trunk(
-    source: Path, manifest: Manifest, config: RefitConfig, calibration: Floats, run: Path
+    source: Path, manifest: Manifest, side_px: int, dim: int, calibration: Floats, run: Path
 ) -> None:
     """The quantised trunk, with an empty read-out of the width that is wanted."""
     if (run / NETWORKS["int8"]).exists():
         return
     trunk, before = read_trunk(float_network(source, manifest))
     width = before.weights_DK.shape[1]
-    empty = Readout(
-        np.eye(config.readout.dim, width, dtype=np.float32),
-        np.zeros(config.readout.dim, np.float32),
-    )
+    empty = Readout(np.eye(dim, width, dtype=np.float32), np.zeros(dim, np.float32))
     student = assemble(trunk, empty).requires_grad_(False)
-    write_quantised(student, config.side_px, calibration, run)
+    write_quantised(student, side_px, calibration, run)

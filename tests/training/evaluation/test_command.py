@@ -36,7 +36,8 @@ def test_the_command_evaluates_renders_again_and_states_the_numbers(
     bundle, out, again = tmp_path / "bundle", tmp_path / "out", tmp_path / "again"
     shutil.copytree(BUNDLE, bundle)
     common = ("--bundle", bundle, "--manifest", manifest, "--no-costs", "--no-maps")
-    run(*common, "--pixels", "--sets", "lesions", "--seeds", 2, "--out", out)
+    others = ("--pixels", "--before", BUNDLE)
+    run(*common, *others, "--sets", "lesions", "--seeds", 2, "--out", out)
     run("--from", out / "evaluation.json", "--out", again, "--state-in", bundle)
     for name in ("report.html", "benchmark.md"):
         assert (out / name).read_bytes() == (again / name).read_bytes()
@@ -44,6 +45,9 @@ def test_the_command_evaluates_renders_again_and_states_the_numbers(
     document = json.loads((out / "evaluation.json").read_text())
     assert document["shipped"] == "bundle_fp32"
     assert [chosen["name"] for chosen in document["sets"]] == ["lesions"]
+    unchanged = document["paired_served"]["before_fp32_served"]["mean"]["full"]
+    assert unchanged["mean"] == 0
+    assert "`bundle_fp32_served` minus the others" in (bundle / "MODEL_CARD.md").read_text()
 
 
 @pytest.mark.parametrize("given", [["--pixels"], []])

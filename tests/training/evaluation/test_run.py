@@ -29,7 +29,7 @@ from training.evaluation.encoders import (
 from training.evaluation.report import write_report
 from training.evaluation.run import EvaluationPlan, evaluate
 from training.evaluation.scores import Effort
-from training.evaluation.sets import content_of, read_sets, subsample
+from training.evaluation.sets import content_of, read_sets, read_thinned_sets, subsample
 from training.evaluation.summary import benchmark_of, console, mean_over_sets
 
 BUNDLE = Path(__file__).parents[2] / "fixtures" / "bundle_v1"
@@ -88,6 +88,9 @@ def test_unknown_sets_are_refused_by_name(manifest: Path) -> None:
 
 def test_thinning_keeps_classes_and_whole_groups(manifest: Path) -> None:
     lesions, lung = read_sets(read_manifest(manifest))
+    thinned, whole = read_thinned_sets(read_manifest(manifest), [f"{lesions.name}:18", lung.name])
+    assert thinned.rows == subsample(lesions, 18).rows
+    assert whole.rows == lung.rows
     assert len(subsample(lesions, 18).rows) == 18
     for full in (lesions, lung):
         part = subsample(full, len(full.rows) // 2)

@@ -132,3 +132,19 @@ def test_a_refitted_bundle_loads_and_its_map_has_the_direction_of_its_embedding(
     means = maps.mean((2, 3))
     means /= np.linalg.norm(means, axis=1, keepdims=True)
     np.testing.assert_allclose(means, embeddings, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_refit_that_keeps_the_read_out_gives_the_embeddings_of_its_source(
+    corpus: list[ManifestRow], tmp_path: Path
+) -> None:
+    frames = [np.asarray(Image.open(row.path)) for row in corpus]
+    data = RefitData(corpus, frames, frames[:2])
+    before = load_encoder(SHIPPED_BUNDLE)
+    config = RefitConfig(before.spec.side_px, before.spec.border, before.spec.resize, readout=None)
+    facts = ExportFacts("9.9.9", False, (), "a teacher", "random weights")
+    refit(SHIPPED_BUNDLE, data, config, facts, tmp_path / "run", tmp_path / "out")
+    encoder = load_encoder(tmp_path / "out")
+    inputs = np.concatenate([preprocess(frame[None], encoder.spec) for frame in frames])
+    cosine_N = (encoder.encode(inputs) * before.encode(inputs)).sum(1)
+    assert cosine_N.min() > 0.97  # both are rounded to 8 bits, with other ranges
