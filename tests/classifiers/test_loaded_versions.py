@@ -7,17 +7,9 @@ import pytest
 
 from service.catalog.filter_records import ScanFilter
 from service.catalog.records import Author, NewScan, ScanImage
-from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.classifiers.store import ClassifierStore
 
 DIM = 8
-
-
-@pytest.fixture
-def catalog(tmp_path):
-    catalog = open_catalog(tmp_path)
-    yield catalog
-    catalog.close()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import pytest
 
 from service.catalog.filter_records import ScanFilter
 from service.catalog.records import Author, NewScan, ScanImage
-from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.classifiers.evaluation import ClassifierEvaluator
 from service.classifiers.examples import Changes, Reference
 from service.classifiers.fitting import FitOptions, UnlabelledSelection
@@ -27,13 +26,6 @@ def new_scan(n, labels):
     vector[0] += 2 * (n % 2) - 1
     vector /= np.linalg.norm(vector)
     return NewScan(f"s{n}", image, vector, b"", subject_id=f"P-{n}", labels=labels)
-
-
-@pytest.fixture
-def catalog(tmp_path):
-    catalog = open_catalog(tmp_path)
-    yield catalog
-    catalog.close()
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import pytest
 
 from service.catalog.filter_records import ScanFilter
 from service.catalog.records import Author, NewScan, ScanImage
-from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.classifiers.examples import Changes, Reference, key_of
 from service.classifiers.fitting import MULTI, FitOptions, fitted_version
 from service.classifiers.loaded import load_classifier, support_of
@@ -43,13 +42,6 @@ def new_scan(number: int, *, keep: bool = True) -> NewScan:
         labels={"task": "ab"[number % 2]},
         image_png=b"%d" % number if keep else None,
     )
-
-
-@pytest.fixture
-def catalog(tmp_path):
-    catalog = open_catalog(tmp_path)
-    yield catalog
-    catalog.close()
 
 
 @pytest.fixture

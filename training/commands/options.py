@@ -31,7 +31,7 @@ ShippedFolder: TypeAlias = Annotated[
 EncoderVersion: TypeAlias = Annotated[str, Option(help="Version of the encoder.")]
 SourceBundle: TypeAlias = Annotated[Path, Option(help="Bundle with the trunk.")]
 KeepReadout: TypeAlias = Annotated[
-    bool, Option("--keep-read-out", help="Keep the read-out of the source as well.")
+    bool, Option("--keep-read-out", help="Keep the read-out of the source, but for its centre.")
 ]
 UnseenFrames: TypeAlias = Annotated[int, Option(help="Bench frames to measure fidelity on.")]
 SHIPPED_CONFIG = "resnet50_stage3"

@@ -92,6 +92,8 @@ def evaluate(plan: EvaluationPlan, costs: Mapping[str, Cost]) -> dict[str, Any]:
     outside = [dataset.name for dataset in plan.sets if not dataset.in_domain]
     everything = [dataset.name for dataset in plan.sets]
     reference = costs.get("dinov3_vitb16")
+    ways = _ways_of(plan)
+    served = ways[names[0]].get("served")
     return {
         "schema_version": SCHEMA_VERSION,
         "effort": asdict(plan.effort),
@@ -107,19 +109,11 @@ def evaluate(plan: EvaluationPlan, costs: Mapping[str, Cost]) -> dict[str, Any]:
         },
         "means": {"outside": means(results, outside), "all": means(results, everything)},
         "paired": paired(results, names[0], outside),
-        "paired_served": _paired_served(results, names[0], outside),
-        "ways": differences_of_ways(results, _ways_of(plan), outside),
+        "paired_served": paired(results, served, outside) if served else {},
+        "ways": differences_of_ways(results, ways, outside),
         "fidelity": _fidelity(plan, embeddings, results, outside),
         "maps": _maps(embeddings, plan) if plan.maps else [],
     }
-
-
-def _paired_served(
-    results: Mapping[str, Mapping[str, SetScores]], shipped: str, outside: Sequence[str]
-) -> dict[str, Any]:
-    """Shipped as served minus all others; empty where nothing was evaluated as served."""
-    served = f"{shipped}_served"
-    return paired(results, served, outside) if served in results else {}
 
 
 def _forms(plan: EvaluationPlan) -> Iterator[_Form]:

@@ -132,10 +132,10 @@ class ViewsChoice:
         if self._views is None:
             return _without("no encoder to make views with")
         try:
-            missing = self._views.missing(workspace_id, examples)
+            pixels, missing = self._views.pixels_of(workspace_id, examples)
             if missing:
                 return _without(f"{missing} of {count} examples have no views")
-            rows_NVD = self._views.of(workspace_id, examples, max_s=self._default_max_s)
+            rows_NVD = self._views.made(examples, pixels, max_s=self._default_max_s)
         except Stopping:
             raise
         except ServiceError as error:  # no time, a rate that is used up, a picture of other limits

@@ -6,6 +6,7 @@ Shape suffixes: N examples, V views of each, D embedding width.
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -23,7 +24,7 @@ class ExampleViews:
         self._catalog = catalog
         self._kept = kept
 
-    def of(self, workspace_id: str, examples: Examples, *, max_s: float = math.inf) -> Floats:
+    def of(self, workspace_id: str, examples: Examples) -> Floats:
         """float32 (N, V, D), in the order of the examples.
 
         Raises:
@@ -31,21 +32,23 @@ class ExampleViews:
                 its views.
             ServiceError: as ``KeptViews.of``.
         """
-        pixels, missing = self._pixels_of(workspace_id, examples)
+        pixels, missing = self.pixels_of(workspace_id, examples)
         if missing:
             raise ViewsMissing(
                 f"{missing} of {len(examples)} examples have no views: fits with views take files, "
                 "and scans of collections that keep images, of one frame and region each"
             )
+        return self.made(examples, pixels)
+
+    def made(
+        self, examples: Examples, pixels: Mapping[int, bytes], *, max_s: float = math.inf
+    ) -> Floats:
+        """As ``of``, from the pixels that ``pixels_of`` found. Raises as ``KeptViews.of``."""
         rows = dict(zip(pixels, self._kept.of(list(pixels.values()), max_s=max_s), strict=True))
         stored = [rows.get(row, views_VD) for row, views_VD in enumerate(examples.views)]
         return np.stack([views_VD for views_VD in stored if views_VD is not None])
 
-    def missing(self, workspace_id: str, examples: Examples) -> int:
-        """How many examples have neither stored views nor kept pixels."""
-        return self._pixels_of(workspace_id, examples)[1]
-
-    def _pixels_of(self, workspace_id: str, examples: Examples) -> tuple[dict[int, bytes], int]:
+    def pixels_of(self, workspace_id: str, examples: Examples) -> tuple[dict[int, bytes], int]:
         """Row -> kept pixels of the examples without stored views, and how many have neither."""
         pixels: dict[int, bytes] = {}
         missing = 0
