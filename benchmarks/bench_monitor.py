@@ -42,7 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
         catalog = open_catalog(Path(folder))
         owner = catalog.ensure_workspace("bench").workspace_id
-        store = ClassifierStore(catalog, encoder_id="e", dim=DIM)
+        store = ClassifierStore(catalog, encoder_id="e", dim=DIM, near_duplicate_cosine=0.9)
         store.fit(owner, "c", drawn_examples(), Author())
         loaded = store.open(owner, "c")
         evaluator = ClassifierEvaluator(catalog, store)

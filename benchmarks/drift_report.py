@@ -38,7 +38,7 @@ from service.classifiers.monitoring.version_reference import (
     version_reference,
 )
 from service.classifiers.store import ClassifierStore
-from service.embedding.bundle import SHIPPED_BUNDLE
+from service.embedding.bundle import SHIPPED_BUNDLE, near_duplicate_cosine
 from service.embedding.bundle import read_manifest as read_bundle
 from service.embedding.ultrasound_gate import UltrasoundTest, read_ultrasound_test
 from service.fewshot.drift.drift_alarms import WINDOWS, DriftTest, false_alarm_share
@@ -172,7 +172,12 @@ def fitted(
         with tempfile.TemporaryDirectory() as folder:
             catalog = open_catalog(Path(folder))
             owner = catalog.ensure_workspace("bench").workspace_id
-            store = ClassifierStore(catalog, encoder_id="e", dim=features_ND.shape[1])
+            store = ClassifierStore(
+                catalog,
+                encoder_id="e",
+                dim=features_ND.shape[1],
+                near_duplicate_cosine=near_duplicate_cosine(read_bundle(SHIPPED_BUNDLE)),
+            )
             store.fit(owner, "c", examples, Author())
             loaded = store.open(owner, "c")
             kept, scores = ClassifierEvaluator(catalog, store).out_of_fold(owner, "c", 1)

@@ -1,8 +1,8 @@
 """How well a few labelled frames teach, measured on real frames; the defaults follow from it.
 
 Support and test never share a group. Needs the labelled frames of the folder that
-SONOPROBE_SHARED names (else ``../shared``). Embeddings come from the shipped bundle and are cached
-in a folder (--cache, that of ``python -m training evaluate``).
+SONOPROBE_SHARED names (else ``../shared``). Embeddings come from the shipped bundle, or that of
+--bundle, and are cached in a folder (--cache, that of ``python -m training evaluate``).
 """
 
 from collections import defaultdict
@@ -17,6 +17,7 @@ from harness import argument_parser, write_report
 
 from service.embedding.bundle import SHIPPED_BUNDLE
 from training.evaluation.encoders import BundleEncoder, bundle_encoders, embed
+from training.evaluation.served import WAYS
 
 PICTURES = 40  # of each kind that is no ultrasound
 NAMES = (
@@ -44,6 +45,8 @@ def main() -> None:
     """Measure, print tables, and write plots."""
     parser = argument_parser(__doc__)
     parser.add_argument("--plots", type=Path, help="folder for PNG files")
+    parser.add_argument("--bundle", type=Path, default=SHIPPED_BUNDLE)
+    parser.add_argument("--way", choices=WAYS, default="whole", help="frames, or what is served")
     parser.add_argument("--cache", type=Path, default=Path("runs/features"))
     parser.add_argument("--frames", type=int, default=2000, help="of each set, about, at most")
     parser.add_argument("--seeds", type=int, default=20)
@@ -53,8 +56,8 @@ def main() -> None:
     )
     parser.add_argument("--studies", nargs="*", choices=NAMES, help="all without")
     arguments = parser.parse_args()
-    encoder = bundle_encoders(SHIPPED_BUNDLE)[0]
-    data = read(encoder, arguments.sets, arguments.frames, arguments.cache)
+    encoder = bundle_encoders(arguments.bundle)[0]
+    data = read(encoder, arguments.sets, arguments.frames, arguments.cache, arguments.way)
     tables: dict[str, list[Row]] = {}
     studied = all_studies(data, encoder, arguments.shots)
     for name in arguments.studies or studied:

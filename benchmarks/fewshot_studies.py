@@ -36,7 +36,7 @@ from training.evaluation.protocol import LabelledSet
 
 SHOTS = (1, 5, 10, 20)
 HEAD_SHOTS = (*SHOTS, 50)
-SIMILARITIES = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+SIMILARITIES = (0.7, 0.75, 0.8, 0.85, 0.88, 0.9, 0.92, 0.94, 0.95, 0.96)
 RESAMPLES = 2000
 OUTLIERS = 500  # frames of other organs
 Draws: TypeAlias = dict[tuple[str, int], list[dict[str, float]]]  # set and shots -> each draw

@@ -35,6 +35,7 @@ from service.classifiers.review import LabelReview
 from service.classifiers.signing.signing_keys import SigningKeys
 from service.classifiers.store import ClassifierStore
 from service.classifiers.thresholds import Thresholds
+from service.embedding.bundle import near_duplicate_cosine
 from service.embedding.encoder import Encoder
 from service.embedding.pipeline import Pipeline
 from service.gallery.embedded_search import EmbeddedSearch
@@ -216,6 +217,7 @@ def _classifiers(settings: Settings, truth: Catalog, pipeline: Pipeline) -> Clas
         truth,
         encoder_id=pipeline.encoder.encoder_id,
         dim=pipeline.encoder.dim,
+        near_duplicate_cosine=near_duplicate_cosine(pipeline.encoder.manifest),
         max_examples=settings.max_fit_examples,
         embed_views=pipeline.views_of_kept,
         max_default_views=settings.max_default_views,

@@ -154,7 +154,8 @@ class ClassifierEvaluator:
         fitted = self._store.sources.under_stored_ids(
             workspace_id, self._catalog.version_examples(*where)
         )
-        learnt = learnt_of(loaded, fitted, self._kept(loaded, *where))
+        cosine = self._store.sources.near_duplicate_cosine
+        learnt = learnt_of(loaded, fitted, self._kept(loaded, *where), cosine)
         reasons = refusal_reasons(loaded, examples, learnt)
         allowed = LEARNT if allow_known else frozenset[RefusalReason]()
         refused = [*unusable, *(r for r in named(examples, reasons) if r.reason not in allowed)]
@@ -169,7 +170,7 @@ class ClassifierEvaluator:
             )
         known = sum(reason in allowed for reason in reasons)
         rows_ND = self._store.views.query_rows(workspace_id, loaded.asks_views, used)
-        heads = tuple(_evaluated(loaded, used, rows_ND))
+        heads = tuple(_evaluated(loaded, used, rows_ND, cosine))
         return Evaluation(len(used), known, heads, len(refused), tuple(refused[:LISTED]))
 
     def _kept(self, loaded: LoadedClassifier, *where: Any) -> Examples:
@@ -259,10 +260,11 @@ def _cells(
 
 
 def _evaluated(
-    loaded: LoadedClassifier, examples: Examples, rows_ND: Floats
+    loaded: LoadedClassifier, examples: Examples, rows_ND: Floats, near_duplicate_cosine: float
 ) -> Iterator[HeadEvaluation]:
     truths = _truths(loaded.model, examples)
-    groups_N = np.unique(grouped(examples).groups, return_inverse=True)[1]
+    groups = grouped(examples, near_duplicate_cosine).groups
+    groups_N = np.unique(groups, return_inverse=True)[1]
     for label, head in loaded.model.heads.items():
         shares_NC = head.probabilities(rows_ND)
         held_out = HeldOut(

@@ -96,14 +96,18 @@ class UnlabelledPool:
         pairs = enumerate(zip(self.scans, self.sha256s, strict=True))
         return self.take([u for u, (s, f) in pairs if s not in scans and f not in files])
 
-    def beside(self, examples: Examples, grouping: "Grouping") -> UnlabelledScans:
+    def beside(
+        self, examples: Examples, grouping: "Grouping", near_duplicate_cosine: float
+    ) -> UnlabelledScans:
         """For the fit: copies of an example without ids are of its group."""
         groups = list(self.groups)
         bare = [row for row, has_ids in enumerate(self.has_ids) if not has_ids]
         if bare:
             similarity = grouping.report.similarity
             if similarity is None:
-                similarity = similarity_of_copies(examples.embeddings_ND, examples.labels)
+                similarity = similarity_of_copies(
+                    examples.embeddings_ND, examples.labels, min_similarity=near_duplicate_cosine
+                )
             best, cosines = closest(self.embeddings_UD[bare], examples.embeddings_ND)
             for row, near, cosine in zip(bare, best.tolist(), cosines.tolist(), strict=True):
                 if cosine >= similarity:
@@ -214,12 +218,15 @@ def fitted_version(
     settings: Mapping[str, Any],
     author: Author,
     encoder_id: str,
+    near_duplicate_cosine: float,
     pool: UnlabelledPool | None = None,
     views: ChosenViews | None = None,
 ) -> NewVersion:
     """Fit and calibrate; the version holds the out-of-fold scores.
 
     Args:
+        near_duplicate_cosine: of the encoder of the examples; from it on, frames without ids are
+            of one group.
         views: what it learns of the views of its examples; None = nothing.
 
     Raises:
@@ -229,10 +236,10 @@ def fitted_version(
     if options.kind == SINGLE and options.thresholds:
         raise InputError("thresholds belong to multi-label classifiers")
     views = views or ChosenViews()
-    grouping = grouped(examples)
+    grouping = grouped(examples, near_duplicate_cosine)
     names = [examples.name(row) for row in range(len(examples))]
     refuse_conflicts(examples.embeddings_ND, examples.labels, names)
-    unlabelled = None if pool is None else pool.beside(examples, grouping)
+    unlabelled = None if pool is None else pool.beside(examples, grouping, near_duplicate_cosine)
     fit = _fit(examples, grouping.groups, options, encoder_id, unlabelled, views)
     settings = {**settings, **options.to_settings(), **views.to_settings()}
     records = to_records(examples, grouping.groups)
@@ -308,8 +315,12 @@ class Grouping:
         return (f"{start}near-duplicates count as one patient, other views of a patient do not",)
 
 
-def grouped(examples: Examples) -> Grouping:
-    """Group by subject, else by study; examples without either join similar examples."""
+def grouped(examples: Examples, near_duplicate_cosine: float) -> Grouping:
+    """Group by subject, else by study; examples without either join similar examples.
+
+    Args:
+        near_duplicate_cosine: of the encoder of the examples.
+    """
     groups, embeddings_ND = list(examples.groups), examples.embeddings_ND
     is_bare_N = np.array(
         [
@@ -320,7 +331,9 @@ def grouped(examples: Examples) -> Grouping:
     bare, known = np.flatnonzero(is_bare_N), np.flatnonzero(~is_bare_N)
     if not len(bare) or len(bare) > MAX_COMPARED:
         return Grouping(tuple(groups), GroupingReport(len(bare), 0, None))
-    similarity = similarity_of_copies(embeddings_ND, examples.labels)
+    similarity = similarity_of_copies(
+        embeddings_ND, examples.labels, min_similarity=near_duplicate_cosine
+    )
     number_N = near_duplicate_groups(embeddings_ND[bare], min_similarity=similarity)
     names = {number: f"alike:{number}" for number in number_N.tolist()}
     is_joined_N = np.bincount(number_N)[number_N] > 1

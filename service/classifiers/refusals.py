@@ -93,13 +93,23 @@ class Learnt:
 
 
 def learnt_of(
-    loaded: LoadedClassifier, examples: Sequence[VersionExample], kept: Examples
+    loaded: LoadedClassifier,
+    examples: Sequence[VersionExample],
+    kept: Examples,
+    near_duplicate_cosine: float,
 ) -> Learnt:
-    """What a version was fitted from; ``kept`` are the examples whose embeddings exist."""
+    """What a version was fitted from.
+
+    Args:
+        kept: the examples whose embeddings exist.
+        near_duplicate_cosine: of the encoder of the version.
+    """
     if not len(kept):
         anchors_MD = loaded.model.novelty.anchors_SD  # copies differ between encoders: unknown here
         return Learnt(examples, anchors_MD, [None] * len(anchors_MD), IDENTICAL)
-    similarity = similarity_of_copies(kept.embeddings_ND, kept.labels)
+    similarity = similarity_of_copies(
+        kept.embeddings_ND, kept.labels, min_similarity=near_duplicate_cosine
+    )
     return Learnt(examples, kept.embeddings_ND, kept.subject_ids, similarity)
 
 

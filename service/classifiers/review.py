@@ -105,8 +105,10 @@ class LabelReview:
         self, workspace_id: str, collection: str, request: PairRequest
     ) -> NearDuplicates:
         """Pairs of scans that nearly repeat each other. Raises as ``near_duplicates``."""
-        self._store.sources.check_collection(workspace_id, collection)
-        return near_duplicates(self._catalog, workspace_id, collection, request)
+        sources = self._store.sources
+        sources.check_collection(workspace_id, collection)
+        cosine = sources.near_duplicate_cosine
+        return near_duplicates(self._catalog, workspace_id, collection, request, cosine)
 
     def doubts(
         self, workspace_id: str, name: str, collection: str, scan_ids: Sequence[str]
@@ -193,8 +195,9 @@ class LabelReview:
             kept = self._store.sources.of_version(*where)
         scans = frozenset(example.scan for example in examples)
         sha256s = frozenset(example.sha256 for example in examples)
-        learnt_U = is_new(pool, kept, scans, sha256s)
-        return learnt_U & is_new(pool, pool.labelled, frozenset(), frozenset())
+        cosine = self._store.sources.near_duplicate_cosine
+        learnt_U = is_new(pool, kept, scans, sha256s, cosine)
+        return learnt_U & is_new(pool, pool.labelled, frozenset(), frozenset(), cosine)
 
     def _suspects(self, workspace_id: str, name: str, number: int) -> list[ReviewItem]:
         """Examples with doubtful labels by out-of-fold scores, the worst first."""
@@ -228,7 +231,12 @@ class LabelReview:
         by_id = {example.example_id: example for example in stored}
         records = [by_id[str(example_id)] for example_id in examples.example_ids]
         embeddings_ND, labels = examples.embeddings_ND, examples.labels
-        similarity = similarity_of_copies(embeddings_ND, labels, usual=USUAL_OF_CONFLICTS)
+        similarity = similarity_of_copies(
+            embeddings_ND,
+            labels,
+            min_similarity=self._store.sources.near_duplicate_cosine,
+            usual=USUAL_OF_CONFLICTS,
+        )
         return [
             ReviewItem(
                 "conflicting_labels",

@@ -39,11 +39,24 @@ def require_tasks(selection: ExampleSelection, kind: str) -> None:
 
 
 class Sources:
-    """Reads examples from one catalog."""
+    """Reads examples of the loaded encoder from one catalog.
 
-    def __init__(self, catalog: Catalog, *, encoder_id: str, dim: int, max_examples: int) -> None:
+    Attributes:
+        near_duplicate_cosine: from which frames of this encoder are near-duplicates.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        encoder_id: str,
+        dim: int,
+        near_duplicate_cosine: float,
+        max_examples: int,
+    ) -> None:
         self._catalog = catalog
         self.encoder_id = encoder_id
+        self.near_duplicate_cosine = near_duplicate_cosine
         self._dim = dim
         self._max_examples = max_examples
 

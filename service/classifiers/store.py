@@ -51,6 +51,7 @@ class ClassifierStore:
         *,
         encoder_id: str,
         dim: int,
+        near_duplicate_cosine: float,
         max_examples: int = 200_000,
         embed_views: EmbedViews | None = None,
         max_default_views: int = 0,
@@ -65,7 +66,13 @@ class ClassifierStore:
         self._ready: OrderedDict[tuple[str, str, int], LoadedClassifier] = OrderedDict()
         self._generation = 0
         self._lock = threading.Lock()
-        self.sources = Sources(catalog, encoder_id=encoder_id, dim=dim, max_examples=max_examples)
+        self.sources = Sources(
+            catalog,
+            encoder_id=encoder_id,
+            dim=dim,
+            near_duplicate_cosine=near_duplicate_cosine,
+            max_examples=max_examples,
+        )
 
     def fit(
         self,
@@ -225,7 +232,14 @@ class ClassifierStore:
             has_unlabelled=pool is not None,
         )
         return fitted_version(
-            examples, options, settings, author, self._encoder_id, pool=pool, views=views
+            examples,
+            options,
+            settings,
+            author,
+            self._encoder_id,
+            self.sources.near_duplicate_cosine,
+            pool=pool,
+            views=views,
         )
 
     def require_encoder(self, encoder_id: str) -> None:

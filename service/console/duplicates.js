@@ -10,7 +10,7 @@ const KINDS = [
   ["unknown", "a scan without a patient"],
   ["same", "one patient"],
 ];
-const SIMILARITIES = ["0.90", "0.95", "0.98", "0.99", "1.00"];
+const SIMILARITIES = ["0.95", "0.98", "0.99", "1.00"];
 const MAX_PAIRS = 50;
 
 /** Pairs that somebody wants to keep, until the page is loaded anew. */
@@ -22,25 +22,30 @@ export function Duplicates({ collections }) {
   const [similarity, setSimilarity] = useState("0.95");
   const [gone, setGone] = useState(null);
   const asked = useAsked(async () => {
-    const query = { min_similarity: Number(similarity), limit: MAX_PAIRS, ...(patients ? { patients } : {}) };
+    const query = {
+      limit: MAX_PAIRS,
+      // Without it the service takes what the encoder calls near-duplicates.
+      ...(similarity ? { min_similarity: Number(similarity) } : {}),
+      ...(patients ? { patients } : {}),
+    };
     const params = { path: { collection }, query };
     return (await http.GET("/v1/collections/{collection}/duplicates", { params })).data;
   }, [collection, patients, similarity]);
   return html`<div class="row">
       <${Choice} label="Collection" value=${collection} options=${collections.map((one) => one.name)} onChange=${setCollection} />
       <${Choice} label="Pairs of" value=${patients} empty="all" options=${KINDS} onChange=${setPatients} />
-      <${Choice} label="From a similarity of" value=${similarity} options=${SIMILARITIES} onChange=${setSimilarity} />
+      <${Choice} label="From a similarity of" value=${similarity} empty="the encoder's own" options=${SIMILARITIES} onChange=${setSimilarity} />
     </div>
     ${gone && html`<${Notice} kind="good"><p>${gone.scan_id} was deleted.
       ${gone.classifiers.length > 0 && html` ${gone.classifiers.join(", ")} learned from it: <a href="#/versions">learn again</a> to forget it.`}</p><//>`}
     <${Asked} asked=${asked} waiting="Comparing all scans">${(answer) => html`<${Pairs}
-      key=${`${collection}/${patients}/${similarity}`} answer=${answer} onDeleted=${(scan) => {
+      key=${`${collection}/${patients}/${similarity}`} answer=${answer} isOwn=${!similarity} onDeleted=${(scan) => {
         setGone(scan);
         asked.again();
       }} />`}<//>`;
 }
 
-function Pairs({ answer, onDeleted }) {
+function Pairs({ answer, isOwn, onDeleted }) {
   const [, setRound] = useState(0);
   const pairs = answer.items.filter((pair) => !kept.has(keyOf(answer.collection, pair)));
   const hidden = answer.items.length - pairs.length;
@@ -49,10 +54,11 @@ function Pairs({ answer, onDeleted }) {
     setRound((round) => round + 1);
     say("Both are kept.");
   };
-  if (answer.total === 0) return html`<p>No two of ${count(answer.compared, "scan")} are that similar.</p>`;
+  const least = isOwn && ` The encoder calls pictures from a similarity of ${answer.min_similarity} on near-duplicates.`;
+  if (answer.total === 0) return html`<p>No two of ${count(answer.compared, "scan")} are that similar.${least}</p>`;
   return html`<p>${count(answer.total, "pair")} among ${count(answer.compared, "scan")}${answer.compared < answer.scans ? ` drawn from ${answer.scans.toLocaleString("en")}` : ""},
       ${" "}${answer.of_different_patients.toLocaleString("en")} of two patients.
-      ${answer.total > answer.items.length && ` The first ${answer.items.length} are shown.`}</p>
+      ${least}${answer.total > answer.items.length && ` The first ${answer.items.length} are shown.`}</p>
     <p class="quiet">Pictures of two people may be as similar as two pictures of one. Only the same pixels are certain.
       ${hidden > 0 && ` ${count(hidden, "pair")} that you keep ${hidden === 1 ? "is" : "are"} hidden until you reload the page.`}</p>
     <ul class="reviews">${pairs.map((pair) => html`<${Pair} key=${keyOf(answer.collection, pair)} pair=${pair}

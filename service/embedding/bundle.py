@@ -21,6 +21,8 @@ ULTRASOUND_NAME = "ultrasound.npz"  # optional: separates ultrasound from other 
 # Minimum cosine with the golden embedding where the manifest has none. Kernels differ between
 # processors; a wrong network, a wrong preprocessing or a broken int8 kernel falls far below.
 GOLDEN_COSINE = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.99}
+# Cosine of near-duplicates where the manifest has none; docs/measurements/few-shot-learning.md.
+NEAR_DUPLICATE_COSINE = 0.9
 RUNTIME = "onnxruntime"  # as manifests name the one that is used here
 SHIPPED_BUNDLE = Path(__file__).with_name("default_bundle")
 
@@ -46,6 +48,8 @@ class Manifest:
         interim: whether the encoder is a stand-in.
         golden_cosine: precision -> runtime -> least cosine with the golden embeddings; empty in
             bundles before 0.5.0.
+        near_duplicate_cosine: from which frames of this encoder are near-duplicates; None = the
+            manifest does not say, and ``near_duplicate_cosine()`` gives what holds.
         about: everything else, verbatim: teacher, student, corpus, licences, fidelity, numbers.
     """
 
@@ -61,12 +65,15 @@ class Manifest:
     default_precision: str
     files: tuple[BundleFile, ...]
     golden_cosine: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    near_duplicate_cosine: float | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object that ``parse_manifest`` reads back to an equal Manifest."""
         fields = asdict(self)
         spec = {**fields.pop("spec"), "channels": 3}
+        if self.near_duplicate_cosine is None:
+            del fields["near_duplicate_cosine"]
         return {"format_version": FORMAT_VERSION, **fields, "input": spec}
 
 
@@ -97,6 +104,7 @@ def parse_manifest(document: Any) -> Manifest:
 def _from_fields(document: dict[str, Any]) -> Manifest:
     spec = document["input"]
     map_d, map_h, map_w = document["feature_map"]
+    duplicates = document.get("near_duplicate_cosine")
     return Manifest(
         name=str(document["name"]),
         version=str(document["version"]),
@@ -121,6 +129,7 @@ def _from_fields(document: dict[str, Any]) -> Manifest:
             str(precision): {str(runtime): _cosine(value) for runtime, value in by_runtime.items()}
             for precision, by_runtime in document.get("golden_cosine", {}).items()
         },
+        near_duplicate_cosine=None if duplicates is None else _cosine(duplicates),
         about=document.get("about", {}),
     )
 
@@ -145,6 +154,12 @@ def _check_names(manifest: Manifest) -> None:
             f"expected a default precision of {sorted(manifest.networks)}, "
             f"got {manifest.default_precision!r}"
         )
+
+
+def near_duplicate_cosine(manifest: Manifest | None) -> float:
+    """The cosine from which frames of an encoder are near-duplicates, stated or not."""
+    stated = None if manifest is None else manifest.near_duplicate_cosine
+    return NEAR_DUPLICATE_COSINE if stated is None else stated
 
 
 def encoder_id_of(

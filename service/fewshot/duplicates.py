@@ -15,7 +15,6 @@ from service.arrays import Doubles, Floats, Ints
 from service.errors import InputError
 from service.fewshot.head import unit_rows
 
-MIN_SIMILARITY = 0.9  # cosine of near-duplicates; docs/measurements/few-shot-learning.md
 MAX_ROWS = 20_000  # all pairs are compared: 4e8 products of rows, some ten seconds
 USUAL = 99.0  # percentile of pairs with different labels, which are not copies of each other
 USUAL_OF_CONFLICTS = 90.0  # when copies with different labels are searched for
@@ -37,9 +36,7 @@ class Pairs:
     cosine_P: Doubles
 
 
-def alike(
-    embeddings_ND: npt.NDArray[np.floating], *, min_similarity: float = MIN_SIMILARITY
-) -> Pairs:
+def alike(embeddings_ND: npt.NDArray[np.floating], *, min_similarity: float) -> Pairs:
     """All pairs of rows with a cosine of at least ``min_similarity``.
 
     Raises:
@@ -77,7 +74,7 @@ def first_pairs(
     rank_of: Callable[[Ints, Ints], Ints],
     *,
     limit: int,
-    min_similarity: float = MIN_SIMILARITY,
+    min_similarity: float,
 ) -> tuple[Pairs, dict[int, int]]:
     """The first ``limit`` similar pairs by rank and then by cosine, and the number of each rank.
 
@@ -119,7 +116,7 @@ def fingerprints(embeddings_ND: npt.NDArray[np.floating]) -> npt.NDArray[np.uint
 
 
 def near_duplicate_groups(
-    embeddings_ND: npt.NDArray[np.floating], *, min_similarity: float = MIN_SIMILARITY
+    embeddings_ND: npt.NDArray[np.floating], *, min_similarity: float
 ) -> Ints:
     """(N,) group numbers; a chain of similar pairs joins rows.
 
@@ -165,15 +162,17 @@ def similarity_of_copies(
     embeddings_ND: npt.NDArray[np.floating],
     labels: Sequence[str],
     *,
+    min_similarity: float,
     usual: float = USUAL,
     seed: int = 0,
 ) -> float:
-    """The cosine from which rows of this encoder count as copies: ``MIN_SIMILARITY`` or more.
+    """The cosine from which rows count as copies: ``min_similarity`` or more.
 
-    ``MIN_SIMILARITY`` was measured on the shipped encoder. With another encoder rows of different
-    labels may be more similar; then the threshold is a percentile of the cosines of those pairs.
+    Where many rows of different labels are more similar than that, the threshold is a percentile
+    of the cosines of those pairs.
 
     Args:
+        min_similarity: cosine from which frames of this encoder are near-duplicates.
         usual: percentile of the pairs of different labels.
 
     Raises:
@@ -188,5 +187,5 @@ def similarity_of_copies(
         cosines_NN = unit_ND @ unit_ND.T
     cosine_P = cosines_NN[number_N[:, None] < number_N]
     if not len(cosine_P):
-        return MIN_SIMILARITY
-    return min(1.0, max(MIN_SIMILARITY, float(np.percentile(cosine_P, usual))))
+        return min_similarity
+    return min(1.0, max(min_similarity, float(np.percentile(cosine_P, usual))))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from service.arrays import Doubles
 from service.errors import ConflictingLabels, InputError
-from service.fewshot.duplicates import MIN_SIMILARITY, alike, closest, fingerprints
+from service.fewshot.duplicates import alike, closest, fingerprints
 from service.fewshot.head import softmax, unit_rows
 from service.fewshot.heldout import HeldOut
 from service.fewshot.metrics import Estimate, group_resamples, over_rows, ratio
@@ -82,7 +82,7 @@ def conflicts(
     embeddings_ND: npt.NDArray[np.floating],
     labels: Sequence[str],
     *,
-    min_similarity: float = MIN_SIMILARITY,
+    min_similarity: float,
 ) -> list[LabelConflict]:
     """Near-duplicates of different labels, the most alike first.
 

@@ -23,7 +23,10 @@ def replicas(catalog, owner):
     catalog.create_collection(owner, "lungs", encoder_id="e", dim=DIM)
     scans = [new_scan(n, "ab"[n % 2]) for n in range(8)]
     catalog.add_scans(owner, "lungs", scans, encoder_id="e")
-    stores = [ClassifierStore(catalog, encoder_id="e", dim=DIM) for _ in range(2)]
+    stores = [
+        ClassifierStore(catalog, encoder_id="e", dim=DIM, near_duplicate_cosine=0.9)
+        for _ in range(2)
+    ]
     examples = stores[0].sources.of_task(owner, "lungs", "task", ScanFilter())
     stores[0].fit(owner, "triage", examples, Author())
     for store in stores:

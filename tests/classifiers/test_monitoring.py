@@ -47,7 +47,7 @@ class Ward:
     def __init__(self, folder):
         self.catalog = catalog = open_catalog(folder, redact=without_scores)
         self.owner = catalog.ensure_workspace("ours").workspace_id
-        self.store = ClassifierStore(catalog, encoder_id="e", dim=DIM)
+        self.store = ClassifierStore(catalog, encoder_id="e", dim=DIM, near_duplicate_cosine=0.9)
         self.metrics = Counted()
         evaluator = ClassifierEvaluator(catalog, self.store)
         self.monitor = ClassifierMonitor(
@@ -76,7 +76,7 @@ def fitted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fitted")
     catalog = open_catalog(folder)
     owner = catalog.ensure_workspace("ours").workspace_id
-    store = ClassifierStore(catalog, encoder_id="e", dim=DIM)
+    store = ClassifierStore(catalog, encoder_id="e", dim=DIM, near_duplicate_cosine=0.9)
     for name, patients in (("triage", PATIENTS), ("small", 12)):
         catalog.create_collection(owner, name, encoder_id="e", dim=DIM)
         scans = [new_scan(n) for n in range(patients)]

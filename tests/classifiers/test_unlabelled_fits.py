@@ -44,7 +44,7 @@ def owner(catalog):
 
 @pytest.fixture
 def store(catalog):
-    return ClassifierStore(catalog, encoder_id="e", dim=DIM)
+    return ClassifierStore(catalog, encoder_id="e", dim=DIM, near_duplicate_cosine=0.9)
 
 
 def fit(store, owner, collection="lungs", where=None):

@@ -57,7 +57,12 @@ def owner(catalog):
 
 def store_of(catalog, embed=views_of, max_default=MAX_DEFAULT):
     return ClassifierStore(
-        catalog, encoder_id="e", dim=DIM, embed_views=embed, max_default_views=max_default
+        catalog,
+        encoder_id="e",
+        dim=DIM,
+        near_duplicate_cosine=0.9,
+        embed_views=embed,
+        max_default_views=max_default,
     )
 
 
@@ -163,7 +168,7 @@ def test_a_version_from_before_the_default_is_refitted_as_it_was_made(
     store, catalog, owner
 ) -> None:
     examples = store.sources.of_task(owner, "kept", "task", EVERY)
-    made = fitted_version(examples, FitOptions(), {}, Author(), "e")
+    made = fitted_version(examples, FitOptions(), {}, Author(), "e", 0.9)
     settings = {name: value for name, value in made.settings.items() if name != VIEWS}
     catalog.create_classifier(owner, "k", replace(made, settings=settings))
     catalog.erase_subject(owner, "P-3")

@@ -12,6 +12,7 @@ from service.embedding.bundle import (
     MANIFEST_NAME,
     describe_file,
     encoder_id_of,
+    near_duplicate_cosine,
     parse_manifest,
     read_manifest,
 )
@@ -53,6 +54,22 @@ def test_another_resize_rule_is_another_encoder() -> None:
     other_id = encoder_id_of(manifest.files, manifest.networks, spec)
     assert other_id != manifest.encoder_id
     assert parse_manifest(replace(manifest, spec=spec, encoder_id=other_id).to_json()).spec == spec
+
+
+def test_a_bundle_may_say_from_which_cosine_frames_are_near_duplicates() -> None:
+    silent = read_manifest(BUNDLE)
+    assert near_duplicate_cosine(silent) == near_duplicate_cosine(None) == 0.9
+    assert "near_duplicate_cosine" not in silent.to_json()
+    stated = parse_manifest(silent.to_json() | {"near_duplicate_cosine": 0.92})
+    assert near_duplicate_cosine(stated) == 0.92
+    assert stated.encoder_id == silent.encoder_id
+    assert parse_manifest(stated.to_json()) == stated
+
+
+@pytest.mark.parametrize("cosine", [0, 1.01, float("nan"), "near", [0.9]])
+def test_a_cosine_of_near_duplicates_that_is_none_is_refused(cosine: object) -> None:
+    with pytest.raises(ArtifactMismatch, match="missing or wrong field"):
+        parse_manifest(read_manifest(BUNDLE).to_json() | {"near_duplicate_cosine": cosine})
 
 
 def test_a_bundle_says_how_exactly_each_runtime_gives_its_golden_embeddings(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_swapped_labels_are_among_the_suspects_and_few_others_are() -> None:
 def test_alike_rows_of_different_labels_are_named() -> None:
     rows, labels, _ = drawn(1, 5, 2.0, dim=128)
     copied = np.concatenate([rows, rows[:2]])
-    found = conflicts(copied, [*labels, "c2", "c0"])
+    found = conflicts(copied, [*labels, "c2", "c0"], min_similarity=0.9)
     assert [(c.first, c.second) for c in found] == [(0, 15)]
     with pytest.raises(InputError, match="0 and 15"):
         refuse_conflicts(copied, [*labels, "c2", "c0"])
@@ -74,7 +74,7 @@ def test_bad_requests_are_refused() -> None:
     with pytest.raises(InputError):
         next_to_label(np.eye(2), np.full((2, 2), 0.5), ["a", "b"], 0)
     with pytest.raises(InputError):
-        conflicts(np.eye(2), ["a"])
+        conflicts(np.eye(2), ["a"], min_similarity=0.9)
 
 
 def test_the_power_law_is_found_again() -> None:

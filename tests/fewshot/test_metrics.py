@@ -142,7 +142,7 @@ def test_impossible_operating_points_are_refused() -> None:
 
 def test_near_duplicates_become_one_group_and_others_do_not() -> None:
     rows, _, groups = drawn(0, 10, 2.0, dim=128, rows=4)
-    found = near_duplicate_groups(rows)
+    found = near_duplicate_groups(rows, min_similarity=0.9)
     expected = np.array([int(g) for g in groups])
     np.testing.assert_array_equal(found[:, None] == found, expected[:, None] == expected)
 
@@ -159,4 +159,4 @@ def test_likenesses_outside_their_range_and_too_many_rows_are_refused() -> None:
     with pytest.raises(InputError):
         alike(np.eye(3), min_similarity=0)
     with pytest.raises(InputError):
-        alike(np.ones((20_001, 2)))
+        alike(np.ones((20_001, 2)), min_similarity=0.9)

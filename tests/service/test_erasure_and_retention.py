@@ -436,7 +436,7 @@ def test_a_fit_that_is_cancelled_while_it_is_computed_is_thrown_away(tmp_path: P
     def cancelled() -> None:
         raise Cancellation
 
-    classifiers = ClassifierStore(catalog, encoder_id="e", dim=8)
+    classifiers = ClassifierStore(catalog, encoder_id="e", dim=8, near_duplicate_cosine=0.9)
     named = [each._replace(sha256=f"{n:064d}") for n, each in enumerate(examples)]
     with pytest.raises(Cancellation):
         classifiers.fit(owner, "k", Examples.of(named), Author(), before_storing=cancelled)

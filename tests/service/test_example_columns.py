@@ -41,7 +41,7 @@ def test_a_version_keeps_no_embedding_of_its_examples() -> None:
             for n, row in enumerate(ROWS)
         ]
     )
-    version = fitted_version(examples, FitOptions(), {}, Author(), "e")
+    version = fitted_version(examples, FitOptions(), {}, Author(), "e", 0.9)
     assert len(from_bytes(version.artifact).novelty.anchors_SD) == 0
     for kept in (version.artifact, version.out_of_fold):
         assert all(row.tobytes() not in kept for row in ROWS)

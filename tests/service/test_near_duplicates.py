@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from PIL import Image
 
+from service.embedding.bundle import SHIPPED_BUNDLE, near_duplicate_cosine, read_manifest
 from sonoprobe_client import ApiError
 from sonoprobe_client import PlainClient as Client
 
@@ -70,6 +71,13 @@ def test_pairs_are_chosen_by_patients_and_similarity_and_the_rest_is_counted(
     assert (ids(few), few["total"]) == ([("s0", "s2")], 4)
     exact = pairs.near_duplicates("pairs", min_similarity=1)
     assert ids(exact) == [("s0", "s2")]
+
+
+def test_the_bundle_says_how_similar_a_pair_is_at_least(pairs: Client) -> None:
+    found = pairs.near_duplicates("pairs")
+    least = near_duplicate_cosine(read_manifest(SHIPPED_BUNDLE))
+    assert found["min_similarity"] == least
+    assert all(pair["similarity"] >= least for pair in found["items"])
 
 
 def test_an_empty_collection_has_no_pairs_and_none_is_no_collection(

@@ -67,7 +67,9 @@ def bordered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest = read_manifest(folder)
     spec = replace(manifest.spec, border=0.1)
     encoder_id = encoder_id_of(manifest.files, manifest.networks, spec)
-    changed = replace(manifest, spec=spec, encoder_id=encoder_id, version="0.0.2")
+    changed = replace(
+        manifest, spec=spec, encoder_id=encoder_id, version="0.0.2", near_duplicate_cosine=1.0
+    )
     (folder / MANIFEST_NAME).write_text(json.dumps(changed.to_json()))
     return folder
 
@@ -138,6 +140,30 @@ def test_kept_images_and_labels_bring_collection_and_classifier_to_the_new_encod
         assert {output["label"] for output in item["outputs"]} == {"cyst", "stone"}
         with refused("encoder_mismatch", 409):
             client.predict_scans("k", "kept", ["s0"], version=1)
+
+
+def test_near_duplicates_are_those_of_the_encoder_that_made_the_embeddings(
+    before: Before, bordered: Path, frames: Frames, tmp_path: Path
+) -> None:
+    def grouped_from(client: Client) -> float:
+        return client.version("n", "published")["report"]["grouping"]["similarity"]
+
+    folder = Path(shutil.copytree(before.folder, tmp_path / "data"))
+    with served(folder, BUNDLE, before.key) as (client, _):
+        client.create_collection("nameless", keep_images=True)
+        labels = [{"labels": {"t": scene}} for scene in ("cyst", "stone") for _ in range(6)]
+        client.add_scans("nameless", frames["cyst"][:6] + frames["stone"][:6], labels)
+        client.fit({"name": "n", "collection": "nameless", "task": "t"})
+        assert client.near_duplicates("nameless")["min_similarity"] == 0.9
+        assert 0.9 <= grouped_from(client) < 1
+    with served(folder, bordered, before.key) as (client, _):
+        assert client.encoder()["manifest"]["near_duplicate_cosine"] == 1
+        client.wait(client.reembed("nameless")["operation_id"])
+        client.end_reembedding("nameless", keep="new")
+        assert client.near_duplicates("nameless")["min_similarity"] == 1
+        assert client.near_duplicates("nameless", min_similarity=0.9)["min_similarity"] == 0.9
+        client.refit("n", {"publish": True})
+        assert grouped_from(client) == 1
 
 
 def test_the_start_tells_what_the_bundle_cannot_serve(

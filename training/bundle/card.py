@@ -25,13 +25,18 @@ text filled only."""
 
 @dataclass(frozen=True, slots=True)
 class ExportFacts:
-    """Facts of a bundle that are not measured."""
+    """Facts of a bundle that its export does not measure.
+
+    Attributes:
+        near_duplicate_cosine: as in the manifest; None = it does not say.
+    """
 
     version: str
     interim: bool
     corpus: tuple[dict[str, str], ...]
     teacher: str
     initial_weights: str
+    near_duplicate_cosine: float | None = None
 
 
 def card(

@@ -251,6 +251,7 @@ def write_manifest(
         default_precision=default,
         files=files,
         golden_cosine={precision: {RUNTIME: GOLDEN_COSINE[precision]} for precision in networks},
+        near_duplicate_cosine=facts.near_duplicate_cosine,
         about=about,
     )
     (out / MANIFEST_NAME).write_text(json.dumps(manifest.to_json(), indent=1) + "\n")
@@ -283,6 +284,7 @@ def with_border(source: Path, out: Path, border: float, version: str) -> Manifes
         tuple(about["corpus"]),
         about["teacher"],
         about["initial_weights"],
+        before.near_duplicate_cosine,
     )
     out.mkdir(parents=True, exist_ok=True)
     for precision in before.networks:

@@ -10,7 +10,13 @@ from service.imaging.formats.decode import decode
 from training.bundle.export import ExportFacts, copy_precisions, load_student
 from training.bundle.export import export as write_bundle
 from training.catalogue.manifest import MAX_PIXELS, corpus_facts, load_frames, read_manifest
-from training.commands.options import SHIPPED_CONFIG, ConfigName, ManifestPath, RunFolder
+from training.commands.options import (
+    SHIPPED_CONFIG,
+    ConfigName,
+    ManifestPath,
+    NearDuplicateCosine,
+    RunFolder,
+)
 from training.distil.config import load_config
 
 log = logging.getLogger("training")
@@ -29,6 +35,7 @@ def export(
     version: Annotated[str, typer.Option(help="Version of the encoder.")] = "0.1.0",
     interim: Annotated[bool, typer.Option(help="Say that it is a stand-in.")] = True,
     unseen: Annotated[int, typer.Option(help="Bench frames to measure fidelity on.")] = 256,
+    near_duplicate_cosine: NearDuplicateCosine = None,
 ) -> None:
     """Write the encoder bundle of a finished run, and the part of it that ships."""
     config = load_config(config_name)
@@ -36,7 +43,9 @@ def export(
     corpus = [row for row in rows if row.use == "corpus"]
     bench = [row for row in rows if row.use == "bench"]
     bench = bench[:: max(1, len(bench) // unseen)][:unseen]
-    facts = ExportFacts(version, interim, corpus_facts(corpus), teacher, initial)
+    facts = ExportFacts(
+        version, interim, corpus_facts(corpus), teacher, initial, near_duplicate_cosine
+    )
     files = sorted(golden.rglob("*.png"))
     samples = [decode(f.read_bytes(), max_pixels=MAX_PIXELS).pixels_HW for f in files]
     full = write_bundle(

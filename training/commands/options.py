@@ -3,7 +3,15 @@
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-from typer import Option
+from typer import BadParameter, Option
+
+
+def _required_cosine(value: float | None) -> float | None:
+    """Refused before hours of work, and not when the manifest is read back."""
+    if value is not None and not 0 < value <= 1:
+        raise BadParameter(f"expected a cosine above 0 and up to 1, got {value}")
+    return value
+
 
 ManifestPath: TypeAlias = Annotated[
     Path, Option(help="manifest.csv naming corpus and bench frames.")
@@ -32,6 +40,13 @@ EncoderVersion: TypeAlias = Annotated[str, Option(help="Version of the encoder."
 SourceBundle: TypeAlias = Annotated[Path, Option(help="Bundle with the trunk.")]
 KeepReadout: TypeAlias = Annotated[
     bool, Option("--keep-read-out", help="Keep the read-out of the source, but for its centre.")
+]
+NearDuplicateCosine: TypeAlias = Annotated[
+    float | None,
+    Option(
+        callback=_required_cosine,
+        help="Cosine from which frames are near-duplicates; default: that of the source, if any.",
+    ),
 ]
 UnseenFrames: TypeAlias = Annotated[int, Option(help="Bench frames to measure fidelity on.")]
 SHIPPED_CONFIG = "resnet50_stage3"

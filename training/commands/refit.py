@@ -23,6 +23,7 @@ from training.commands.options import (
     GoldenFolder,
     KeepReadout,
     ManifestPath,
+    NearDuplicateCosine,
     ShippedFolder,
     SourceBundle,
     UnseenFrames,
@@ -44,9 +45,10 @@ def refit(
     source: SourceBundle = SHIPPED_BUNDLE,
     unseen: UnseenFrames = 256,
     keep_read_out: KeepReadout = False,
+    near_duplicate_cosine: NearDuplicateCosine = None,
 ) -> None:
     """Fit the read-out of a bundle again on corpus frames as the service prepares them."""
-    data, facts = read_inputs(manifest, golden, source, version, unseen)
+    data, facts = read_inputs(manifest, golden, source, version, unseen, near_duplicate_cosine)
     config = RefitConfig()
     if keep_read_out:
         config = replace(config, readout=None)
@@ -56,9 +58,17 @@ def refit(
 
 
 def read_inputs(
-    manifest: Path, golden: Path, source: Path, version: str, unseen: int
+    manifest: Path,
+    golden: Path,
+    source: Path,
+    version: str,
+    unseen: int,
+    near_duplicate_cosine: float | None = None,
 ) -> tuple[RefitData, ExportFacts]:
     """The frames of a bundle that is made from another, and the facts that it keeps of it.
+
+    Args:
+        near_duplicate_cosine: of the new bundle; None = that of the source.
 
     Raises:
         InputError: a manifest or frame cannot be read, or ``golden`` holds no PNG frame.
@@ -77,6 +87,7 @@ def read_inputs(
         corpus_facts(corpus),
         before.about["teacher"],
         before.about["initial_weights"],
+        before.near_duplicate_cosine if near_duplicate_cosine is None else near_duplicate_cosine,
     )
     samples = [decode(f.read_bytes(), max_pixels=MAX_PIXELS).pixels_HW for f in files]
     data = RefitData(

@@ -11,6 +11,7 @@ from training.commands.options import (
     EncoderVersion,
     GoldenFolder,
     ManifestPath,
+    NearDuplicateCosine,
     ShippedFolder,
     SourceBundle,
     UnseenFrames,
@@ -43,9 +44,10 @@ def self_distil(
     blocks: Annotated[
         int, typer.Option(min=1, max=5, help="Last blocks of stage 3 that learn.")
     ] = _DEFAULTS.blocks,
+    near_duplicate_cosine: NearDuplicateCosine = None,
 ) -> None:
     """Teach the last blocks of a bundle to give one view of a frame the mean of several."""
-    data, facts = read_inputs(manifest, golden, source, version, unseen)
+    data, facts = read_inputs(manifest, golden, source, version, unseen, near_duplicate_cosine)
     config = replace(
         _DEFAULTS,
         views=tuple(split_names(views)),

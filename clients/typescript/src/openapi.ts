@@ -4339,7 +4339,11 @@ export interface components {
             compared: number;
             /** Items */
             items: components["schemas"]["NearDuplicateAnswer"][];
-            /** Min Similarity */
+            /**
+             * Min Similarity
+             * @description The cosine that was used.
+             * @example 0.9
+             */
             min_similarity: number;
             /**
              * Of Different Patients
@@ -8227,8 +8231,8 @@ export interface operations {
     list_near_duplicates: {
         parameters: {
             query?: {
-                /** @description Cosine. */
-                min_similarity?: number;
+                /** @description Cosine; default: that of the encoder. */
+                min_similarity?: number | null;
                 /** @description Only these pairs; default: all. */
                 patients?: ("different" | "unknown" | "same") | null;
                 limit?: number;

@@ -23,11 +23,7 @@ from service.api.shapes.label_shapes import (
 from service.api.shapes.map_shapes import LayoutAnswer, MapAnswer, MapBody
 from service.api.shapes.scan_shapes import ScanAnswer
 from service.classifiers.examples import class_name
-from service.classifiers.labelling.near_duplicates import (
-    MIN_SIMILARITY,
-    PairRequest,
-    SamePatient,
-)
+from service.classifiers.labelling.near_duplicates import PairRequest, SamePatient
 from service.jobs.job_requests import LayoutRequest
 
 router = APIRouter(
@@ -66,7 +62,9 @@ async def list_near_duplicates(
     collection: str,
     service: Service,
     workspace_id: WorkspaceId,
-    min_similarity: Annotated[float, Query(gt=0, le=1, description="Cosine.")] = MIN_SIMILARITY,
+    min_similarity: Annotated[
+        float | None, Query(gt=0, le=1, description="Cosine; default: that of the encoder.")
+    ] = None,
     patients: Annotated[
         SamePatient | None, Query(description="Only these pairs; default: all.")
     ] = None,
@@ -80,12 +78,8 @@ async def list_near_duplicates(
     request = PairRequest(limit, min_similarity, patients)
     work = partial(service.review.near_duplicates, workspace_id, collection, request)
     found = await service.fits.run(work)
-    return NearDuplicatesAnswer.of(
-        found,
-        collection=collection,
-        min_similarity=min_similarity,
-        dim=service.pipeline.encoder.dim,
-    )
+    dim = service.pipeline.encoder.dim
+    return NearDuplicatesAnswer.of(found, collection=collection, dim=dim)
 
 
 @router.post("/map", response_model=MapAnswer, dependencies=[needs("scan.read")])

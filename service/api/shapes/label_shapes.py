@@ -43,7 +43,7 @@ class NearDuplicatesAnswer(Answer):
     """Pairs of different patients first, then those without a patient, then by similarity."""
 
     collection: str
-    min_similarity: float
+    min_similarity: float = Field(description="The cosine that was used.", examples=[0.9])
     scans: int = Field(description="Of the collection.")
     compared: int = Field(description="Of these: all, or of more than 20,000 a drawn part.")
     total: int = Field(description="Number of all pairs that pass.")
@@ -51,9 +51,7 @@ class NearDuplicatesAnswer(Answer):
     items: list[NearDuplicateAnswer]
 
     @classmethod
-    def of(
-        cls, found: NearDuplicates, *, collection: str, min_similarity: float, dim: int
-    ) -> "NearDuplicatesAnswer":
+    def of(cls, found: NearDuplicates, *, collection: str, dim: int) -> "NearDuplicatesAnswer":
         """The answer for the pairs of a collection."""
         items = [
             NearDuplicateAnswer.of_record(
@@ -64,9 +62,7 @@ class NearDuplicatesAnswer(Answer):
             )
             for pair in found.pairs
         ]
-        return cls.of_record(
-            found, collection=collection, min_similarity=min_similarity, items=items
-        )
+        return cls.of_record(found, collection=collection, items=items)
 
 
 class LabelRenameBody(Body):

@@ -18,7 +18,6 @@ from service.catalog.filter_records import ScanFilter
 from service.catalog.interface import Catalog
 from service.catalog.records import Scan
 from service.classifiers.labelling.unlabelled import drawn_scans
-from service.fewshot.duplicates import MIN_SIMILARITY as MIN_SIMILARITY
 from service.fewshot.duplicates import first_pairs
 
 SamePatient: TypeAlias = Literal["different", "unknown", "same"]
@@ -30,12 +29,12 @@ class PairRequest:
     """Which pairs to list.
 
     Attributes:
-        min_similarity: cosine, above 0 and up to 1.
+        min_similarity: cosine, above 0 and up to 1; None = that of the encoder.
         patients: only pairs of different patients, of one, or where one has none; None = all.
     """
 
     limit: int
-    min_similarity: float = MIN_SIMILARITY
+    min_similarity: float | None = None
     patients: SamePatient | None = None
 
 
@@ -62,6 +61,7 @@ class NearDuplicates:
     """Pairs of different patients first, then by similarity.
 
     Attributes:
+        min_similarity: least cosine of a pair.
         scans: of the collection.
         compared: of these; of more than 20,000 a drawn part.
         total: number of all pairs that pass.
@@ -69,6 +69,7 @@ class NearDuplicates:
     """
 
     pairs: tuple[NearDuplicate, ...]
+    min_similarity: float
     scans: int
     compared: int
     total: int
@@ -76,14 +77,22 @@ class NearDuplicates:
 
 
 def near_duplicates(
-    catalog: Catalog, workspace_id: str, collection: str, request: PairRequest
+    catalog: Catalog,
+    workspace_id: str,
+    collection: str,
+    request: PairRequest,
+    near_duplicate_cosine: float,
 ) -> NearDuplicates:
     """The pairs of a collection.
+
+    Args:
+        near_duplicate_cosine: of its encoder; where the request names no similarity.
 
     Raises:
         UnknownItem: no such collection.
         InputError: the ``min_similarity`` is not above 0 and up to 1.
     """
+    least = near_duplicate_cosine if request.min_similarity is None else request.min_similarity
     row_ids = catalog.row_ids_where(workspace_id, collection, ScanFilter())
     scans, embeddings_ND = drawn_scans(catalog, workspace_id, collection, row_ids)
     subjects_N = _numbers(scans)
@@ -100,12 +109,13 @@ def near_duplicates(
         embeddings_ND,
         kinds_of,
         limit=request.limit,
-        min_similarity=request.min_similarity,
+        min_similarity=least,
     )
     kinds_P = kinds_of(pairs.first_P, pairs.second_P)
     columns = zip(pairs.first_P, pairs.second_P, pairs.cosine_P, kinds_P, strict=True)
     return NearDuplicates(
         tuple(_pair(scans[i], scans[j], float(cosine), KINDS[k]) for i, j, cosine, k in columns),
+        min_similarity=least,
         scans=len(row_ids),
         compared=len(scans),
         total=sum(numbers.values()),

@@ -75,7 +75,8 @@ def next_scans(
         EncoderMismatch: it holds embeddings of another encoder.
     """
     pool = pool_of(catalog, sources, workspace_id, collection, tasks)
-    pool = pool.take(is_new(pool, pool.labelled, frozenset(), frozenset()))
+    cosine = sources.near_duplicate_cosine
+    pool = pool.take(is_new(pool, pool.labelled, frozenset(), frozenset(), cosine))
     rows = farthest_rows(
         pool.embeddings_UD,
         pool.groups,
@@ -158,16 +159,20 @@ def is_new(
     known: Examples,
     scans: frozenset[tuple[str, str] | None],
     sha256s: frozenset[str | None],
+    near_duplicate_cosine: float,
 ) -> Bools:
     """(U,) which scans are no copies of what is labelled or learnt.
 
     Args:
         known: with embeddings. A frame that is similar to one of another known patient is new.
         scans, sha256s: further ones that are known, by id and by file.
+        near_duplicate_cosine: of the encoder of all embeddings.
     """
     similarity = IDENTICAL
     if len(set(known.labels)) > 1:  # how similar frames of other classes are tells what a copy is
-        similarity = similarity_of_copies(known.embeddings_ND, known.labels)
+        similarity = similarity_of_copies(
+            known.embeddings_ND, known.labels, min_similarity=near_duplicate_cosine
+        )
     learnt = Learnt((), known.embeddings_ND, known.subject_ids, similarity)
     subject_ids = [subject_in(group) for group in pool.groups]
     copies = copy_reasons(pool.embeddings_UD, subject_ids, learnt)

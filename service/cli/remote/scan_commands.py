@@ -146,7 +146,8 @@ def near_duplicates(
         Literal["different", "same", "unknown"] | None, typer.Option(help="Only pairs of such.")
     ] = None,
     min_similarity: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Cosine at least.")
+        float | None,
+        typer.Option(min=0, max=1, help="Cosine at least; default: that of the encoder."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Pairs at most.")] = None,
     as_json: AsJson = False,

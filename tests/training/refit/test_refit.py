@@ -1,22 +1,27 @@
 """The trunk of a bundle with another read-out, input size and border, and its networks alone."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from service.arrays import unit_rows
-from service.embedding.bundle import SHIPPED_BUNDLE, read_manifest
+from service.embedding.bundle import MANIFEST_NAME, SHIPPED_BUNDLE, read_manifest
 from service.embedding.encoder import load_encoder
 from service.errors import InputError
 from service.imaging.analysis.preprocess import PreprocessSpec, normalise, preprocess
-from training.bundle.export import ExportFacts, with_border
+from training.__main__ import app
+from training.bundle.export import ExportFacts, copy_precisions, with_border
 from training.bundle.onnx_files import open_pooled
 from training.bundle.recovered import read_trunk
-from training.catalogue.manifest import ManifestRow
+from training.catalogue.manifest import ManifestRow, write_manifest
 from training.catalogue.simulator import simulate
+from training.commands.refit import read_inputs
 from training.networks.readout import ReadoutConfig
 from training.refit.corpus_views import read_views, view_frames
 from training.refit.refit import RefitConfig, RefitData, refit
@@ -113,6 +118,46 @@ def test_a_bundle_with_another_border_has_its_own_id_and_claims_nothing_measured
     assert "benchmark" not in encoder.manifest.about
     assert f"border of {other} " in encoder.card
     assert not any(b'File "' in path.read_bytes() for path in tmp_path.glob("*.onnx"))
+
+
+@pytest.fixture
+def stating(tmp_path: Path) -> Path:
+    """The shipped bundle, which says from which cosine frames are near-duplicates."""
+    folder = Path(shutil.copytree(SHIPPED_BUNDLE, tmp_path / "stating"))
+    stated = replace(read_manifest(folder), near_duplicate_cosine=0.93)
+    (folder / MANIFEST_NAME).write_text(json.dumps(stated.to_json()))
+    return folder
+
+
+def test_a_border_keeps_the_cosine_of_near_duplicates(stating: Path, tmp_path: Path) -> None:
+    assert with_border(stating, tmp_path / "out", 0.2, "9.9.9").near_duplicate_cosine == 0.93
+
+
+@pytest.mark.parametrize(("wanted", "cosine"), [(None, 0.93), (0.95, 0.95)])
+def test_a_bundle_made_from_another_keeps_its_cosine_of_near_duplicates_unless_told(
+    wanted: float | None, cosine: float, corpus: list[ManifestRow], stating: Path, tmp_path: Path
+) -> None:
+    rows = [row if n else replace(row, use="bench") for n, row in enumerate(corpus)]
+    write_manifest(rows, tmp_path / "manifest.csv")
+    golden = corpus[0].path.parent
+    _, facts = read_inputs(tmp_path / "manifest.csv", golden, stating, "9.9.9", 1, wanted)
+    made = copy_precisions(stating, tmp_path / "out", facts, precisions=["int8"])
+    assert made.near_duplicate_cosine == cosine
+    assert read_manifest(tmp_path / "out") == made
+
+
+@pytest.mark.parametrize("command", ["export", "refit", "self-distil"])
+def test_a_cosine_of_near_duplicates_that_is_none_is_refused_before_the_work(
+    command: str, tmp_path: Path
+) -> None:
+    paths = ["manifest", "run", "golden", "out", "shipped"]
+    options = [word for name in paths for word in (f"--{name}", str(tmp_path / name))]
+    options += ["--version", "9.9.9", "--near-duplicate-cosine", "1.5"]
+    if command == "export":
+        options += ["--teacher", "none", "--initial", "none"]
+    result = CliRunner().invoke(app, [command, *options], env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert "expected a cosine above 0 and up to 1, got 1.5" in result.output
 
 
 @pytest.mark.slow

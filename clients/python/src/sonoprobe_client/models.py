@@ -1180,6 +1180,7 @@ class NearDuplicatesAnswer(Answer):
     """Of these: all, or of more than 20,000 a drawn part."""
     items: list[NearDuplicateAnswer]
     min_similarity: float
+    """The cosine that was used."""
     of_different_patients: int
     """Of these."""
     scans: int

@@ -124,6 +124,7 @@ class CollectionCalls(Transport):
         """GET .../duplicates: pairs that nearly repeat each other, of different patients first.
 
         Args:
+            min_similarity: cosine; None = that of the encoder, which the answer states.
             patients: only pairs of ``different`` patients, of the ``same``, or ``unknown``.
         """
         params = without_none({"min_similarity": min_similarity, "patients": patients})
