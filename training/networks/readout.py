@@ -15,7 +15,7 @@ Shape suffixes: N frames, M pairs of views, B batch, C channels, h w map sides, 
 D embedding width.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -156,7 +156,12 @@ def _halved(maps_BChw: Tensor, start: int, height: int) -> Tensor:
     return maps_BChw.new_tensor(places) @ functional.avg_pool2d(maps_BChw, (1, 2))
 
 
-def fit_readout(pooled_NK: Floats, config: ReadoutConfig, views: Sequence[Floats] = ()) -> Readout:
+def fit_readout(
+    pooled_NK: Floats,
+    config: ReadoutConfig,
+    views: Sequence[Floats] = (),
+    blocks: Sequence[tuple[int, float]] | None = None,
+) -> Readout:
     """Centre, partly whiten and weight each block, and keep the ``dim`` strongest directions.
 
     Unlabelled corpus frames suffice. Centring makes cosines spread (pooled activations all point
@@ -168,22 +173,24 @@ def fit_readout(pooled_NK: Floats, config: ReadoutConfig, views: Sequence[Floats
     Args:
         pooled_NK: float32, as ``pool_features`` gives them, of corpus frames.
         views: (N, K) each, of augmented views of the same frames.
+        blocks: width and energy of each block; None = ``BLOCKS`` with the energy of ``config``.
 
     Raises:
         InputError: a shape does not fit.
     """
+    blocks = _own_blocks(pooled_NK.shape[1], config) if blocks is None else blocks
     rows, width = pooled_NK.shape
-    if width not in (WIDTH, WIDTH_TO_STAGE3) or config.dim >= min(rows, width):
+    if sum(wide for wide, _ in blocks) != width or config.dim >= min(rows, width):
         raise InputError(
-            f"expected more than {config.dim} rows of {WIDTH}, or of {WIDTH_TO_STAGE3} without "
-            f"stage 4, got {pooled_NK.shape}"
+            f"expected more than {config.dim} rows of {WIDTH}, of {WIDTH_TO_STAGE3} without "
+            f"stage 4, or of the given blocks, got {pooled_NK.shape}"
         )
     if any(view_NK.shape != pooled_NK.shape for view_NK in views):
         raise InputError(f"expected views of shape {pooled_NK.shape}")
     mean_K = pooled_NK.mean(0, dtype=np.float64)
     maps = [
         _whitening(pooled_NK[:, block] - mean_K[block], config, share)
-        for block, share in zip(block_slices(width), block_shares(width, config), strict=True)
+        for block, (_, share) in zip(_slices([w for w, _ in blocks]), blocks, strict=True)
     ]
     whitened_NK = _apply(pooled_NK - mean_K, maps)
     if config.augmentation_invariance > 0 and views:
@@ -207,6 +214,48 @@ def _blocks(width: int) -> dict[str, int]:
     return {name: wide for name, wide in BLOCKS.items() if name not in absent}
 
 
+def join_readouts(
+    readouts: Sequence[Readout], pooled: Sequence[Floats], shares: Sequence[float], dim: int
+) -> Readout:
+    """One read-out of the features of several networks, those of the first network first.
+
+    The embeddings of the networks, each at its own length, stand side by side and are turned to
+    their ``dim`` strongest directions, so that a network that says little of a frame counts less.
+
+    Args:
+        readouts: of the networks, centred.
+        pooled: (N, K) of each network, of the same corpus frames.
+        shares: of each network in the mean squared length of the embeddings of these frames.
+
+    Raises:
+        InputError: there are not more frames than directions.
+    """
+    if len(pooled[0]) <= dim:
+        raise InputError(f"expected more than {dim} frames, got {len(pooled[0])}")
+    scaled = []
+    for readout, pooled_NK, share in zip(readouts, pooled, shares, strict=True):
+        energy = np.square(_rows_of(readout, pooled_NK)).sum(1).mean()
+        factor = np.float32(np.sqrt(share / max(energy, _TINY)))
+        scaled.append(Readout(readout.weights_DK * factor, readout.bias_D * factor))
+    rows = [_rows_of(r, pooled_NK) for r, pooled_NK in zip(scaled, pooled, strict=True)]
+    axes_DJ = principal_axes(np.concatenate(rows, axis=1), dim)[1]
+    parts = list(_slices(len(readout.bias_D) for readout in scaled))
+    weights_DK = np.concatenate(
+        [axes_DJ[:, part] @ r.weights_DK for part, r in zip(parts, scaled, strict=True)], axis=1
+    )
+    bias_D = axes_DJ @ np.concatenate([readout.bias_D for readout in scaled])
+    return Readout(weights_DK.astype(np.float32), bias_D.astype(np.float32))
+
+
+def _rows_of(readout: Readout, pooled_NK: Floats) -> Doubles:
+    rows_ND: Doubles = (pooled_NK @ readout.weights_DK.T + readout.bias_D).astype(np.float64)
+    return rows_ND
+
+
+def _own_blocks(width: int, config: ReadoutConfig) -> list[tuple[int, float]]:
+    return list(zip(_blocks(width).values(), block_shares(width, config), strict=True))
+
+
 def block_shares(width: int, config: ReadoutConfig) -> list[float]:
     """The energy of each block of features of this width."""
     shares = dict(zip(BLOCKS, config.energy, strict=True))
@@ -215,15 +264,19 @@ def block_shares(width: int, config: ReadoutConfig) -> list[float]:
 
 def block_slices(width: int) -> Iterator[slice]:
     """The columns of each block of features of this width."""
+    return _slices(_blocks(width).values())
+
+
+def _slices(widths: Iterable[int]) -> Iterator[slice]:
     start = 0
-    for wide in _blocks(width).values():
+    for wide in widths:
         yield slice(start, start + wide)
         start += wide
 
 
 def _apply(rows_NK: npt.NDArray[np.floating], maps: Sequence[Doubles]) -> Doubles:
     """Each block of columns times its own (C, C) map."""
-    blocks = block_slices(rows_NK.shape[1])
+    blocks = _slices(len(block_map) for block_map in maps)
     parts = [rows_NK[:, block] @ block_map for block, block_map in zip(blocks, maps, strict=True)]
     return np.concatenate(parts, axis=1)
 

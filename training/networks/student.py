@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from service.errors import InputError
 from training.networks.config import TRUNK
+from training.networks.lite_trunk import LiteTrunk, pool_lite_features, stack_lite_maps
 from training.networks.readout import pool_features, stack_feature_maps
 from training.networks.timm_models import RANDOM, create
 
@@ -109,12 +110,18 @@ def affine_of(norm: Any) -> tuple[Tensor, Tensor]:
 
 
 class Student(nn.Module):
-    """Trunk and linear projection (a 1x1 layer): what is exported as the encoder."""
+    """Trunk and linear projection (a 1x1 layer): what is exported as the encoder.
 
-    def __init__(self, trunk: nn.Module, projection: nn.Conv2d) -> None:
+    A second network may stand beside the trunk, whose features follow those of the trunk.
+    """
+
+    def __init__(
+        self, trunk: nn.Module, projection: nn.Conv2d, lite: LiteTrunk | None = None
+    ) -> None:
         super().__init__()
         self.trunk = cast(Trunk, trunk)  # or another backbone; only equalising needs this one
         self.projection = projection
+        self.lite = lite
 
     def forward(self, frames_B3SS: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``embedding`` (B, D), unit length, and ``feature_map`` (B, D, h, w)."""
@@ -122,9 +129,14 @@ class Student(nn.Module):
         layer: Any = self.projection
         weights_DK, bias_D = layer.weight[:, :, 0, 0], layer.bias
         # The embedding does without the maps: where only it is asked for, they cost nothing.
-        rows_BD = (weights_DK @ pool_features(stage3, stage4)[:, :, None])[:, :, 0] + bias_D
-        embedding = functional.normalize(rows_BD, dim=1)
+        pooled_BK = pool_features(stage3, stage4)
         maps_BKhw = stack_feature_maps(stage3, stage4)
+        if self.lite is not None:
+            lite_maps = self.lite(frames_B3SS)
+            pooled_BK = torch.cat([pooled_BK, pool_lite_features(lite_maps)], dim=1)
+            maps_BKhw = torch.cat([maps_BKhw, stack_lite_maps(lite_maps)], dim=1)
+        rows_BD = (weights_DK @ pooled_BK[:, :, None])[:, :, 0] + bias_D
+        embedding = functional.normalize(rows_BD, dim=1)
         maps_BDL = weights_DK @ maps_BKhw.flatten(2)
         feature_map = maps_BDL.reshape(-1, len(bias_D), *maps_BKhw.shape[2:])
         feature_map = feature_map + bias_D[:, None, None]

@@ -2,17 +2,17 @@
 
 The trunk stays as it was trained. The read-out is fitted on what the quantised trunk gives of
 corpus frames as the service prepares them, and of further views of them; or it only gets
-another centre.
+another centre. A second network may be set beside the trunk.
 
-Shape suffixes: N frames, S encoder side.
+Shape suffixes: N frames, S encoder side, D embedding width, K pooled features.
 """
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from service.arrays import Floats, Pixels
 from service.embedding.bundle import Manifest, present_precisions, read_manifest
 from service.errors import InputError
 from service.imaging.analysis.preprocess import SQUASH_REDUCED, PreprocessSpec, normalise
+from training.bundle.card import SECOND_NETWORK
 from training.bundle.deploy import assemble
 from training.bundle.export import (
     CALIBRATION_FRAMES,
@@ -34,10 +35,23 @@ from training.bundle.export import (
 )
 from training.bundle.onnx_files import open_pooled
 from training.bundle.onnx_readout import set_readout
-from training.bundle.recovered import read_trunk
+from training.bundle.recovered import RecoveredNetworks, read_networks
 from training.catalogue.manifest import ManifestRow
-from training.networks.readout import Readout, ReadoutConfig, fit_readout
+from training.networks.lite_trunk import ARCHITECTURE as LITE
+from training.networks.lite_trunk import WIDTH as LITE_WIDTH
+from training.networks.lite_trunk import lite_blocks, load_lite_trunk
+from training.networks.readout import (
+    WIDTH_TO_STAGE3,
+    Readout,
+    ReadoutConfig,
+    fit_readout,
+    join_readouts,
+)
 from training.refit.corpus_views import read_views, view_frames
+
+LITE_WEIGHTS = "ImageNet EfficientNet-Lite0, Apache-2.0"
+LITE_VIEWS = ("served", "flipped", "augmented1")  # what the read-out of the second is fitted on
+ReadViews: TypeAlias = Callable[[Sequence[str]], list[Floats]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +65,7 @@ class RefitConfig:
         views: see ``read_views``; the first is what the read-out is centred on.
         readout: how pooled features become the embedding; None keeps the read-out of the source
             and centres it anew.
+        lite_share: of a second network in the squared length of the embedding.
     """
 
     side_px: int = 160
@@ -58,6 +73,7 @@ class RefitConfig:
     resize: str = SQUASH_REDUCED
     views: tuple[str, ...] = ("served", "augmented1", "augmented2", "whole", "margins1")
     readout: ReadoutConfig | None = field(default_factory=ReadoutConfig)
+    lite_share: float = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +84,14 @@ class RefitData:
         corpus: fits the read-out and the ranges of int8.
         unseen: real frames outside the corpus, for the fidelity of each precision.
         golden: frames that may be given away.
+        lite_weights: ImageNet weights of a second network, see ``load_lite_trunk``; None keeps
+            that of the source, if it has one.
     """
 
     corpus: Sequence[ManifestRow]
     unseen: Sequence[Pixels]
     golden: Sequence[Pixels]
+    lite_weights: Path | None = None
 
 
 def refit(
@@ -93,6 +112,7 @@ def refit(
     spec = replace(
         manifest.spec, side_px=config.side_px, border=config.border, resize=config.resize
     )
+    networks = _networks(source, manifest, data.lite_weights)
     dim = manifest.dim if config.readout is None else config.readout.dim
     made_of = {
         "trunk_of": manifest.encoder_id,
@@ -101,11 +121,19 @@ def refit(
         "resize": config.resize,
         "dim": dim,
         "frames": len(data.corpus),
+        "second_network": networks.lite is not None,
     }
     claim_run(run / "refit.json", "refit", made_of)
     calibration = calibration_inputs(data.corpus, spec)
-    _write_trunk(source, manifest, config.side_px, dim, calibration, run)
-    readout, about = _readout(source, manifest, data.corpus, config, spec, run)
+    _write_trunk(networks, config.side_px, dim, calibration, run)
+    pool = open_pooled(run / NETWORKS["int8"])
+
+    def read(views: Sequence[str]) -> list[Floats]:
+        return read_views(data.corpus, views, pool, spec, run / "views")
+
+    is_kept = data.lite_weights is None and config.readout is None
+    readout = _centred(networks, read) if is_kept else _fitted(networks, config, read)
+    about = {**_facts_of(manifest, config), **_lite_facts(manifest, data.lite_weights, config)}
     out.mkdir(parents=True, exist_ok=True)
     for precision in ("fp32", "int8"):
         shutil.copyfile(run / NETWORKS[precision], out / NETWORKS[precision])
@@ -113,27 +141,65 @@ def refit(
     return finish_bundle(manifest, data, spec, calibration, facts, about, dim, out)
 
 
-def _readout(
-    source: Path,
-    manifest: Manifest,
-    corpus: Sequence[ManifestRow],
-    config: RefitConfig,
-    spec: PreprocessSpec,
-    run: Path,
-) -> tuple[Readout, dict[str, Any]]:
-    """The read-out of the new bundle, and what its manifest says of it."""
-    pool = open_pooled(run / NETWORKS["int8"])
+def _networks(source: Path, manifest: Manifest, lite_weights: Path | None) -> RecoveredNetworks:
+    """The networks of the source, with the second one that is given."""
+    found = read_networks(float_network(source, manifest))
+    if lite_weights is None:
+        return found
+    if found.lite is not None:
+        raise InputError("the source has a second network already")
+    return replace(found, lite=load_lite_trunk(lite_weights, manifest.spec))
+
+
+def _facts_of(manifest: Manifest, config: RefitConfig) -> dict[str, Any]:
+    """What the new manifest says of the read-out."""
     if config.readout is None:
-        weights_DK = read_trunk(float_network(source, manifest))[1].weights_DK
-        (first_NK,) = read_views(corpus, config.views[:1], pool, spec, run / "views")
-        # Another input moves all embeddings alike: off the origin, all cosines would be larger.
-        mean_K = first_NK.mean(0, dtype=np.float64)
-        bias_D = (-weights_DK @ mean_K).astype(np.float32)
-        kept = {key: manifest.about[key] for key in ("read_out",) if key in manifest.about}
-        return Readout(weights_DK, bias_D), kept
-    first_NK, *others = read_views(corpus, config.views, pool, spec, run / "views")
-    about = {"read_out": {"views": list(config.views), **asdict(config.readout)}}
-    return fit_readout(first_NK, config.readout, others), about
+        return {key: manifest.about[key] for key in ("read_out",) if key in manifest.about}
+    return {"read_out": {"views": list(config.views), **asdict(config.readout)}}
+
+
+def _lite_facts(
+    manifest: Manifest, lite_weights: Path | None, config: RefitConfig
+) -> dict[str, Any]:
+    """What the new manifest says of the second network."""
+    if lite_weights is None:
+        return {k: manifest.about[k] for k in (SECOND_NETWORK,) if k in manifest.about}
+    named = {"architecture": LITE, "initial_weights": LITE_WEIGHTS}
+    return {SECOND_NETWORK: {**named, "share": config.lite_share, "views": list(LITE_VIEWS)}}
+
+
+def _centred(networks: RecoveredNetworks, read: ReadViews) -> Readout:
+    """The read-out of the source with another centre.
+
+    Another input moves all embeddings alike: off the origin, all cosines would be larger.
+    """
+    weights_DK = networks.readout.weights_DK
+    (first_NK,) = read(("served",))
+    return _centred_on(weights_DK, first_NK)
+
+
+def _centred_on(weights_DK: Floats, first_NK: Floats) -> Readout:
+    mean_K = first_NK.mean(0, dtype=np.float64)
+    return Readout(weights_DK, (-weights_DK @ mean_K).astype(np.float32))
+
+
+def _fitted(networks: RecoveredNetworks, config: RefitConfig, read: ReadViews) -> Readout:
+    """The read-out of the trunk, fitted or kept, joined with one of the second network."""
+    views = LITE_VIEWS if config.readout is None else config.views
+    pooled = read(views)
+    trunk_views = [view_NK[:, :WIDTH_TO_STAGE3] for view_NK in pooled]
+    if config.readout is None:
+        readout = _centred_on(networks.readout.weights_DK, trunk_views[0])
+    else:
+        readout = fit_readout(trunk_views[0], config.readout, trunk_views[1:])
+    if networks.lite is None:
+        return readout
+    lite_views = [view_NK[:, WIDTH_TO_STAGE3:] for view_NK in pooled]
+    dim = len(readout.bias_D)
+    settings = replace(config.readout or ReadoutConfig(), dim=dim)
+    lite = fit_readout(lite_views[0], settings, lite_views[1:], lite_blocks())
+    shares = (1 - config.lite_share, config.lite_share)
+    return join_readouts((readout, lite), (trunk_views[0], lite_views[0]), shares, dim)
 
 
 def finish_bundle(
@@ -200,13 +266,12 @@ def float_network(source: Path, manifest: Manifest) -> Path:
 
 
 def _write_trunk(
-    source: Path, manifest: Manifest, side_px: int, dim: int, calibration: Floats, run: Path
+    networks: RecoveredNetworks, side_px: int, dim: int, calibration: Floats, run: Path
 ) -> None:
-    """The quantised trunk, with an empty read-out of the width that is wanted."""
+    """The quantised networks, with an empty read-out of the width that is wanted."""
     if (run / NETWORKS["int8"]).exists():
         return
-    trunk, before = read_trunk(float_network(source, manifest))
-    width = before.weights_DK.shape[1]
+    width = WIDTH_TO_STAGE3 + (0 if networks.lite is None else LITE_WIDTH)
     empty = Readout(np.eye(dim, width, dtype=np.float32), np.zeros(dim, np.float32))
-    student = assemble(trunk, empty).requires_grad_(False)
+    student = assemble(networks.trunk, empty, networks.lite).requires_grad_(False)
     write_quantised(student, side_px, calibration, run)

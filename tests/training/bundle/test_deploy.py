@@ -28,9 +28,10 @@ from training.bundle.onnx_files import (
 )
 from training.bundle.onnx_graph import all_nodes
 from training.bundle.onnx_readout import correct_bias, quantise_readout, set_readout
-from training.bundle.recovered import read_trunk
+from training.bundle.recovered import read_networks, read_trunk
 from training.networks.backbones import build_student
 from training.networks.config import StudentConfig
+from training.networks.lite_trunk import pool_lite_features
 from training.networks.readout import (
     WIDTH,
     WIDTH_TO_STAGE3,
@@ -259,17 +260,21 @@ def test_a_trunk_is_read_back_from_its_export_with_the_features_it_had(
     np.testing.assert_allclose(readout.embed(pooled), embedding, atol=1e-4)
 
 
-def test_the_shipped_trunk_is_read_back_from_its_halves() -> None:
+def test_the_shipped_networks_are_read_back_from_their_halves() -> None:
     spec = read_manifest(SHIPPED_BUNDLE).spec
     side_px = spec.side_px
     frames = np.random.default_rng(0).integers(0, 256, (2, side_px, side_px)).astype(np.uint8)
     inputs = normalise(frames, spec)
     path = SHIPPED_BUNDLE / "encoder.fp16.onnx"
-    trunk, readout = read_trunk(path)
+    found = read_networks(path)
     with torch.inference_mode():
-        pooled = pool_features(*trunk.read(torch.from_numpy(inputs))).numpy()
+        pooled = pool_features(*found.trunk.read(torch.from_numpy(inputs)))
+        if found.lite is not None:
+            lite = pool_lite_features(found.lite(torch.from_numpy(inputs)))
+            pooled = torch.cat([pooled, lite], dim=1)
     embedding, _ = embed(open_network(path), inputs)
-    assert ((readout.embed(pooled) * embedding).sum(1) > 0.999).all()  # halves between its nodes
+    rows = found.readout.embed(pooled.numpy())
+    assert ((rows * embedding).sum(1) > 0.999).all()  # halves between its nodes
 
 
 def test_another_read_out_takes_the_place_of_the_first(

@@ -18,11 +18,11 @@ from service.imaging.analysis.preprocess import PreprocessSpec, normalise, prepr
 from training.__main__ import app
 from training.bundle.export import ExportFacts, copy_precisions, with_border
 from training.bundle.onnx_files import open_pooled
-from training.bundle.recovered import read_trunk
+from training.bundle.recovered import read_networks
 from training.catalogue.manifest import ManifestRow, write_manifest
 from training.catalogue.simulator import simulate
 from training.commands.refit import read_inputs
-from training.networks.readout import ReadoutConfig
+from training.networks.readout import WIDTH_TO_STAGE3, ReadoutConfig
 from training.refit.corpus_views import read_views, view_frames
 from training.refit.refit import RefitConfig, RefitData, refit
 
@@ -192,8 +192,8 @@ def test_a_refit_that_keeps_the_read_out_only_centres_it_on_what_is_served(
     config = RefitConfig(source.spec.side_px, 0.1, readout=None)
     facts = ExportFacts("9.9.9", False, (), "a teacher", "random weights")
     refit(SHIPPED_BUNDLE, data, config, facts, tmp_path / "run", tmp_path / "out")
-    kept = read_trunk(tmp_path / "out" / "encoder.fp32.onnx")[1]
-    before = read_trunk(SHIPPED_BUNDLE / source.networks["fp16"])[1]
+    kept = read_networks(tmp_path / "out" / "encoder.fp32.onnx").readout
+    before = read_networks(SHIPPED_BUNDLE / source.networks["fp16"]).readout
     np.testing.assert_allclose(kept.weights_DK, before.weights_DK, atol=1e-6)
     served = view_frames(
         [row.path for row in corpus], 0, "served", replace(source.spec, border=0.1)
@@ -207,3 +207,33 @@ def test_a_refit_that_keeps_the_read_out_only_centres_it_on_what_is_served(
         1
     )
     assert cosine_N.min() > 0.97
+
+
+@pytest.mark.slow
+def test_a_second_network_gets_its_share_of_the_embedding_beside_a_kept_read_out(
+    corpus: list[ManifestRow], trunk_bundle: Path, lite_weights: Path, tmp_path: Path
+) -> None:
+    frames = [np.asarray(Image.open(row.path)) for row in corpus]
+    data = RefitData(corpus, frames, frames[:2], lite_weights)
+    config = RefitConfig(64, readout=ReadoutConfig(dim=8))
+    facts = ExportFacts("9.9.9", False, (), "a teacher", "random weights")
+    out = tmp_path / "out"
+    manifest = refit(trunk_bundle, data, config, facts, tmp_path / "run", out)
+    assert manifest.about["second_network"]["share"] == config.lite_share
+    assert "30% of the squared length" in (out / "MODEL_CARD.md").read_text()
+    assert load_encoder(out).dim == 8
+    found = read_networks(out / "encoder.fp32.onnx")
+    assert found.lite is not None
+    pool = open_pooled(tmp_path / "run" / "encoder.int8.onnx")
+    (pooled_NK,) = read_views(corpus, ("served",), pool, SPEC, tmp_path / "run" / "views")
+    around_NK = pooled_NK - pooled_NK.mean(0)
+    parts = (slice(0, WIDTH_TO_STAGE3), slice(WIDTH_TO_STAGE3, None))
+    squares = [
+        np.square(around_NK[:, part] @ found.readout.weights_DK[:, part].T).sum() for part in parts
+    ]
+    # The eight strongest directions of sixteen keep most of each.
+    assert 0.15 < squares[1] / sum(squares) < 0.45
+    with pytest.raises(InputError, match="a second network already"):
+        refit(out, data, config, facts, tmp_path / "again", tmp_path / "third")
+    with pytest.raises(InputError, match="another refit"):
+        refit(trunk_bundle, replace(data, lite_weights=None), config, facts, tmp_path / "run", out)

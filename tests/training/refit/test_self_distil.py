@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from service.arrays import unit_rows
-from service.embedding.bundle import SHIPPED_BUNDLE, read_manifest
+from service.embedding.bundle import read_manifest
 from service.embedding.encoder import load_encoder
 from service.errors import InputError
 from service.imaging.analysis.preprocess import PreprocessSpec
@@ -139,7 +139,9 @@ def test_a_tail_needs_blocks_before_it(trunk: tuple[Trunk, Readout]) -> None:
 
 
 @pytest.mark.slow
-def test_a_self_distilled_bundle_loads_and_differs_only_in_its_end(tmp_path: Path) -> None:
+def test_a_self_distilled_bundle_loads_and_differs_only_in_its_end(
+    trunk_bundle: Path, tmp_path: Path
+) -> None:
     rows = []
     for number in range(6):
         path = tmp_path / f"{number}.png"
@@ -151,20 +153,20 @@ def test_a_self_distilled_bundle_loads_and_differs_only_in_its_end(tmp_path: Pat
     facts = ExportFacts("9.9.9", True, (), "none", "none")
     config = replace(CONFIG, side_px=64, epochs=1, batch=2)
     run, out = tmp_path / "run", tmp_path / "out"
-    manifest = self_distil(SHIPPED_BUNDLE, data, config, facts, run, out)
+    manifest = self_distil(trunk_bundle, data, config, facts, run, out)
     assert manifest.about["self_distillation"]["blocks"] == 1
     assert manifest.about["fidelity"]["int8"]["mean_cosine"] > 0.9
     encoder = load_encoder(out)
     assert encoder.spec.border == 0.1
     assert "last 1 blocks of stage 3" in encoder.card
-    before = read_trunk(SHIPPED_BUNDLE / "encoder.fp16.onnx")[0].state_dict()
+    before = read_trunk(trunk_bundle / "encoder.fp32.onnx")[0].state_dict()
     after = read_trunk(out / NETWORKS["fp32"])[0].state_dict()
     changed = {name for name in before if not torch.allclose(before[name], after[name], atol=1e-6)}
     assert changed
     assert all(name.startswith(("stages.2.blocks.5", "norm")) for name in changed)
     with pytest.raises(InputError, match="another self-distillation"):
-        self_distil(SHIPPED_BUNDLE, data, replace(config, blocks=2), facts, run, tmp_path / "other")
-    assert read_manifest(SHIPPED_BUNDLE).encoder_id != manifest.encoder_id
+        self_distil(trunk_bundle, data, replace(config, blocks=2), facts, run, tmp_path / "other")
+    assert read_manifest(trunk_bundle).encoder_id != manifest.encoder_id
     for name in NETWORKS.values():
         assert str(tmp_path).encode() not in (out / name).read_bytes()
         assert onnx.load(out / name).graph.output[0].name == "embedding"
