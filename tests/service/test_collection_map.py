@@ -123,7 +123,11 @@ def laid_out(local, frames) -> Client:
     client = Client(local.url, key=local.key)
     client.create_collection("laid-out")
     for scene in ("cyst", "a_lines", "stone"):
-        metadata = [{"scan_id": f"{scene}{n}", "labels": {"scene": scene}} for n in range(6)]
+        # Each of another patient: simulated frames of a scene may be taken for one frame.
+        metadata = [
+            {"scan_id": f"{scene}{n}", "labels": {"scene": scene}, "subject_id": f"{scene}{n}"}
+            for n in range(6)
+        ]
         client.add_scans("laid-out", frames[scene][:6], metadata=metadata)
     client.fit({"name": "scenes", "collection": "laid-out", "task": "scene"})
     with pytest.raises(ApiError, match="unknown_item"):

@@ -153,7 +153,7 @@ video or near-duplicate.
 `full`: grouped 5-fold probe on everything; `knn`: 5 nearest neighbours. All encoders saw the same
 splits. `{benchmark["shipped"]}` gives what the service gives for `region=none`, and its rows in
 other ways what the service gives after its analysis; the others were centred by the
-{benchmark["centred_by"]}, then brought to unit length.""",
+{benchmark["centred_by"]}, then brought to unit length.{_replaced(benchmark)}""",
     ]
     if outside:
         parts += [
@@ -175,6 +175,12 @@ other ways what the service gives after its analysis; the others were centred by
     if benchmark["cost"]:
         parts += ["Cost of one frame, on the machine of the evaluation:", _cost_table(benchmark)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _replaced(benchmark: Mapping[str, Any]) -> str:
+    scores = next(iter(benchmark["per_set"].values()), {})
+    names = [name for name in scores if name.startswith("before_") and "_served" not in name]
+    return f" `{names[0]}` is the encoder that it replaces." if names else ""
 
 
 def _scores_table(scores: Mapping[str, Mapping[str, float]]) -> str:

@@ -1,7 +1,7 @@
 """EfficientNet-Lite0 with ImageNet weights, beside the trunk of the student.
 
 Networks of different shape fail on different frames, so the features of both tell classes apart
-better than those of either. This one costs a fifth of the time of the trunk and learns nothing
+better than those of either. This one costs a third of the time of the trunk and learns nothing
 here. Its norms are folded into its convolutions, and its own normalisation into the first of
 them: it takes the input of the trunk.
 
