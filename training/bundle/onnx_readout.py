@@ -26,7 +26,7 @@ from training.networks.readout import Readout
 BLOCK, ZERO, STEPS = 32, 128, 127  # weights per scale; the stored number that means 0; steps
 INT8_PRODUCT = 4  # accuracy level of MatMulNBits
 _PACKED, _SCALES = "readout_packed", "readout_scales"
-_PEAKS = "map_peaks"
+_PEAKS, _CODES, _ROW_STEPS = "map_peaks", "map_codes", "map_row_steps"
 _EMBEDDING, _MAP = OUTPUTS
 _DOMAIN = "com.microsoft"
 
@@ -58,7 +58,7 @@ def quantise_readout(path: Path, inputs_N3SS: Floats) -> None:
     graph.node.remove(product)
     graph.initializer.append(numpy_helper.from_array(packed_DJB, _PACKED))
     graph.initializer.append(numpy_helper.from_array(scales_DJ.ravel(), _SCALES))
-    _narrow_map(graph, wide_map, peaks_K, weights_DK.shape)
+    _narrow_map(graph, wide_map, peaks_K, weights_DK)
     graph.initializer.remove(stored)
     _settle_map(graph, rows)
     if _DOMAIN not in {opset.domain for opset in network.opset_import}:
@@ -143,61 +143,43 @@ def _peaks(network: onnx.ModelProto, maps_NKL: str, inputs_N3SS: Floats, batch: 
 
 
 def _narrow_map(
-    graph: onnx.GraphProto, wide: onnx.NodeProto, peaks_K: Floats, shape: tuple[int, ...]
+    graph: onnx.GraphProto, wide: onnx.NodeProto, peaks_K: Floats, weights_DK: Floats
 ) -> None:
-    """Multiply the places of the map by 8-bit integers that the packed matrix gives.
+    """Multiply the places of the map by 8-bit integers with a scale per row.
 
-    What depends on stored numbers alone is computed once, when a runtime opens the network: so
-    the file holds one matrix for both products.
+    The integers are stored although they follow from the packed matrix: to compute them when a
+    runtime opens the network takes half a second and several times their memory.
     """
     maps_NKL, product_NDL = wide.input[1], wide.output[0]
-    dim, width = shape
+    codes_KD, steps_D = _row_codes(weights_DK, peaks_K)
     constants: dict[str, npt.NDArray[Any]] = {
         _PEAKS: peaks_K,
-        "map_zero": np.array(ZERO, np.float32),
-        "map_steps": np.array(STEPS, np.float32),
+        _CODES: codes_KD,
+        _ROW_STEPS: steps_D,
         "map_step": np.array(1 / STEPS, np.float32),
         "map_zero_code": np.array(ZERO, np.uint8),
-        "map_tiny": np.array(np.finfo(np.float32).tiny * STEPS, np.float32),
-        "map_by_block": np.array([dim, -1, 1]),
-        "map_by_row": np.array([dim, -1]),
-        "map_from": np.array([0]),
-        "map_to": np.array([width]),
-        "map_axis": np.array([1]),
-        "map_row": np.array([-1]),
     }
     graph.initializer.extend(numpy_helper.from_array(v, name) for name, v in constants.items())
     place = list(graph.node).index(wide)
     graph.node.remove(wide)
-    for node in reversed([*_row_codes(), *_product_of_codes(maps_NKL, product_NDL)]):
+    for node in reversed(_product_of_codes(maps_NKL, product_NDL)):
         graph.node.insert(place, node)
 
 
-def _row_codes() -> list[onnx.NodeProto]:
-    """``map_codes``, int8 (K, D), and ``map_row_steps``, (D,): the matrix times the peaks."""
-    make = helper.make_node
-    return [
-        make("Cast", [_PACKED], ["map_stored"], to=TensorProto.FLOAT),
-        make("Sub", ["map_stored", "map_zero"], ["map_blocks"]),
-        make("Reshape", [_SCALES, "map_by_block"], ["map_block_steps"]),
-        make("Mul", ["map_blocks", "map_block_steps"], ["map_block_weights"]),
-        make("Reshape", ["map_block_weights", "map_by_row"], ["map_padded_weights"]),
-        make(
-            "Slice",
-            ["map_padded_weights", "map_from", "map_to", "map_axis"],
-            ["map_weights"],
-        ),
-        make("Mul", ["map_weights", _PEAKS], ["map_scaled"]),
-        make("Abs", ["map_scaled"], ["map_sizes"]),
-        make("ReduceMax", ["map_sizes", "map_axis"], ["map_row_peaks"], keepdims=1),
-        make("Max", ["map_row_peaks", "map_tiny"], ["map_largest"]),
-        make("Div", ["map_largest", "map_steps"], ["map_column_steps"]),
-        make("Div", ["map_scaled", "map_column_steps"], ["map_exact"]),
-        make("Round", ["map_exact"], ["map_rounded"]),
-        make("Cast", ["map_rounded"], ["map_integers"], to=TensorProto.INT8),
-        make("Transpose", ["map_integers"], ["map_codes"], perm=[1, 0]),
-        make("Reshape", ["map_column_steps", "map_row"], ["map_row_steps"]),
-    ]
+def _row_codes(weights_DK: Floats, peaks_K: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
+    """The matrix times the peaks: int8 (K, D), and the size of one step of each row, (D,)."""
+    scaled_DK = _unpacked(*_packed(weights_DK), weights_DK.shape[1]) * peaks_K
+    largest_D = np.maximum(np.abs(scaled_DK).max(1), np.finfo(np.float32).tiny * STEPS)
+    steps_D = (largest_D / STEPS).astype(np.float32)
+    codes_DK = np.round(scaled_DK / steps_D[:, None]).astype(np.int8)
+    return np.ascontiguousarray(codes_DK.T), steps_D
+
+
+def _unpacked(packed_DJB: Pixels, scales_DJ: Floats, width: int) -> Floats:
+    """The matrix as the narrow product of the embedding reads it, float32 (D, K)."""
+    blocks_DJB = (packed_DJB.astype(np.float32) - ZERO) * scales_DJ[:, :, None]
+    padded_DK: Floats = blocks_DJB.reshape(len(packed_DJB), -1)
+    return padded_DK[:, :width]
 
 
 def _product_of_codes(maps_NKL: str, product_NDL: str) -> list[onnx.NodeProto]:
@@ -207,9 +189,9 @@ def _product_of_codes(maps_NKL: str, product_NDL: str) -> list[onnx.NodeProto]:
         make("Transpose", [maps_NKL], ["places"], perm=[0, 2, 1]),
         make("Div", ["places", _PEAKS], ["places_shares"]),
         make("QuantizeLinear", ["places_shares", "map_step", "map_zero_code"], ["places_codes"]),
-        make("MatMulInteger", ["places_codes", "map_codes", "map_zero_code"], ["places_product"]),
+        make("MatMulInteger", ["places_codes", _CODES, "map_zero_code"], ["places_product"]),
         make("Cast", ["places_product"], ["places_counts"], to=TensorProto.FLOAT),
-        make("Mul", ["places_counts", "map_row_steps"], ["places_rows"]),
+        make("Mul", ["places_counts", _ROW_STEPS], ["places_rows"]),
         make("Mul", ["places_rows", "map_step"], ["places_read"]),
         make("Transpose", ["places_read"], [product_NDL], perm=[0, 2, 1]),
     ]
