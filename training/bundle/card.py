@@ -1,7 +1,7 @@
 """The model card and the licence note of a bundle, from the same facts as its manifest."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -178,7 +178,7 @@ other ways what the service gives after its analysis; the others were centred by
 
 
 def _replaced(benchmark: Mapping[str, Any]) -> str:
-    scores = next(iter(benchmark["per_set"].values()), {})
+    scores: Iterable[str] = next(iter(benchmark["per_set"].values()), ())
     names = [name for name in scores if name.startswith("before_") and "_served" not in name]
     return f" `{names[0]}` is the encoder that it replaces." if names else ""
 
