@@ -92,6 +92,7 @@ def test_a_key_that_allows_nothing_here_is_told_so(blank: Console, api: Client) 
 def test_a_revoked_key_leads_back_to_the_sign_in(blank: Console, api: Client) -> None:
     made = api.create_key("soon gone", roles=["reader"])
     page = blank.sign_in(made["secret"])
+    page.wait_for_load_state("networkidle")  # a late answer would lead back before the click
     api.revoke_key(made["key"]["key_id"])
     page.get_by_role("link", name="Search").click()  # a reader begins on the page before
     page.get_by_text("The service no longer accepts this key. Sign in again.").wait_for()
