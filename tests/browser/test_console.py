@@ -147,7 +147,7 @@ def test_a_search_follows_filters_examples_and_counterexamples(
     page.get_by_role("button", name="Find similar to cyst_00").click()
     page.get_by_role("heading", name="12 similar scans").wait_for()
     console.shot("search")
-    page.get_by_label("finding").select_option("stone")
+    page.get_by_label("finding", exact=True).select_option("stone")
     page.get_by_role("heading", name="8 similar scans").wait_for()
     assert page.locator("ol.grid strong").all_inner_texts() == ["finding: stone"] * 8
     page.get_by_role("button", name="Less like this: stone_00").click()
