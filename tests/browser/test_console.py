@@ -120,6 +120,7 @@ def test_an_abstention_gives_its_reason_and_nothing_that_looks_like_an_answer(
 ) -> None:
     page = console.visit("Use")
     other = sorted((SAMPLES / "a_lines").glob("*.png"))[0]
+    page.wait_for_load_state("networkidle")  # until it knows its classifiers, it draws itself anew
     page.get_by_label("Choose files").set_input_files([other])
     answer = page.locator("article.answer")
     answer.get_by_text("No answer.").wait_for()
