@@ -29,7 +29,6 @@ READ_FROM = 2  # the first stage that is read, of 0 to 6; what the head gives is
 WIDTHS = (40, 80, 112, 192, 320, 1280)
 WIDTH = 2 * sum(WIDTHS)
 ENERGY = (1.0, 0.6)  # of the spread and of the mean of each stage, as ``ReadoutConfig.energy``
-REDUCTION = 32  # input side over that of the maps of the head
 _MEAN, _STD = 127 / 255, 128 / 255  # of the pixels that it was trained on
 _FIELDS = {
     "_conv_stem": "conv_stem",
