@@ -40,7 +40,7 @@ ServiceError
 │   ├── IdempotencyConflict    the Idempotency-Key was used for another request
 │   ├── EncoderMismatch        belongs to another encoder than the loaded one
 │   ├── NoLabelSource          the classifier has no labels of a collection to refit from
-│   ├── QuotaExceeded          the workspace would store more than its quota allows
+│   ├── QuotaExceeded          the key or the workspace would store more than its quota allows
 │   ├── NothingChanged         the version has learnt the labels of its source already
 │   ├── NotSupported           the engine of the catalog cannot do it
 │   ├── ViewsMissing           there are no pixels to make views of

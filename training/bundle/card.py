@@ -55,15 +55,16 @@ def card(
     return f"""# Sonoprobe encoder {facts.version} (bundle format {FORMAT_VERSION})
 
 {state}{_networks(about)} an ultrasound frame into a unit vector, for similarity search and
-for linear classifiers fitted on few labelled examples. Precisions in this folder:
-{", ".join(sorted(networks))}.
+for linear classifiers fitted on few labelled examples. Precisions of the bundle:
+{", ".join(sorted(networks))}; installed packages hold int8 alone.
 
 ## What it must not be used for
 
 It is no medical device and finds no disease by itself. A classifier on top is as good as the
 labelled examples it was fitted from; evaluate it on your own patients before anybody relies on it.
 It has seen few organs and devices (below); on others its neighbours may be meaningless.
-Its teacher is no DINOv3 and it was not trained at the paper's scale.
+Its teacher is not DINOv3, and it saw far fewer frames than the published distillation of DINOv3
+for point-of-care ultrasound.
 
 ## Training
 

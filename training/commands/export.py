@@ -28,7 +28,9 @@ def export(
     run: RunFolder,
     golden: Annotated[Path, typer.Option(help="Folder of PNG frames that may be given away.")],
     out: Annotated[Path, typer.Option(help="Folder to write the full bundle to.")],
-    shipped: Annotated[Path, typer.Option(help="Folder to write int8 and fp16 to, as they ship.")],
+    shipped: Annotated[
+        Path, typer.Option(help="Folder for int8 and fp16, as the repository has it.")
+    ],
     teacher: Annotated[str, typer.Option(help="Name and licence of the teacher.")],
     initial: Annotated[str, typer.Option(help="Name and licence of the initial weights.")],
     config_name: ConfigName = SHIPPED_CONFIG,

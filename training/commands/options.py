@@ -34,7 +34,7 @@ GoldenFolder: TypeAlias = Annotated[
 ]
 BundleFolder: TypeAlias = Annotated[Path, Option(help="Folder to write the full bundle to.")]
 ShippedFolder: TypeAlias = Annotated[
-    Path, Option(help="Folder to write int8 and fp16 to, as they ship.")
+    Path, Option(help="Folder for int8 and fp16, as the repository has it.")
 ]
 EncoderVersion: TypeAlias = Annotated[str, Option(help="Version of the encoder.")]
 SourceBundle: TypeAlias = Annotated[Path, Option(help="Bundle with the trunk.")]

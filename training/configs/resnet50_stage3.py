@@ -1,4 +1,4 @@
-"""The encoder that ships: a ResNet-50 to stage 3 that learns from a ViT-S/14 and from itself.
+"""The trunk of the shipped encoder: a ResNet-50 to stage 3, taught by a ViT-S/14 and itself.
 
 The student starts from its ImageNet weights and all of it learns, from three things at once, on
 views that the physics of ultrasound changed and that are drawn anew at every step: to predict the
@@ -17,7 +17,7 @@ from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, StudentConfig,
 
 
 def config() -> DistillConfig:
-    """Return the configuration of the shipped encoder."""
+    """Return the configuration of the trunk of the shipped encoder."""
     return DistillConfig(
         mode="online",
         steps=600,

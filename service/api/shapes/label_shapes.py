@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from service.api.shapes.base import Answer, Body, Identifier, Label, example_of
+from service.api.shapes.base import Answer, Body, Identifier, Label, Similarity, example_of
 from service.api.shapes.scan_shapes import ScanAnswer
 from service.classifiers.labelling.near_duplicates import NearDuplicates, SamePatient
 
@@ -29,7 +29,7 @@ class NextScansAnswer(Answer):
 class NearDuplicateAnswer(Answer):
     """Two scans that nearly repeat each other; the first one was stored before."""
 
-    similarity: float = Field(description="Cosine.", examples=[0.998])
+    similarity: Similarity = Field(description="Cosine.", examples=[0.998])
     patients: SamePatient = Field(description="`unknown`: at least one scan names no patient.")
     same_image: bool = Field(description="They have the same file, or the same pixels.")
     differs: list[str] = Field(
