@@ -7,6 +7,7 @@ from typing import Any
 from service.catalog.erasure_ledger import (
     Erasure,
     ErasureKind,
+    collection_digest,
     digest_of_kind,
     new_erasure,
     scan_digest,
@@ -67,6 +68,19 @@ class ErasuresSince:
         """Whether this was erased; by time: and was not made afterwards."""
         key = (kind, workspace_id, digest)
         return key in self._known and (self._times is None or made_at <= self._times[key])
+
+    def has_collection(
+        self, kind: ErasureKind, row: Mapping[str, Any], *, made_at: str = ""
+    ) -> bool:
+        """Whether a row of ``collections`` was erased, or lost its kept images (by the kind).
+
+        Args:
+            made_at: as for ``has``; it matters only where an earlier program noted the erasure.
+        """
+        owner, number = row["workspace_id"], row["collection_id"]
+        return self.has(
+            kind, owner, collection_digest(owner, number, row["created_at"])
+        ) or self.has(kind, owner, digest_of_kind(kind, owner, number), made_at)
 
     def has_scan(self, row: Mapping[str, Any], made_at: str) -> bool:
         """Whether a row of ``scans`` was erased, alone or with its subject or study."""

@@ -10,11 +10,13 @@ What a digest is of depends on the kind:
     scan        workspace, row number and sha256 of the file
     subject     workspace and subject id
     study       workspace, "study" and study id
-    collection  workspace, "collection" and internal number
+    collection  workspace, "collection", internal number and time of creation
     images      the same, of a collection whose kept images were dropped
     classifier  workspace, "classifier" and classifier id
     workspace   workspace, "workspace" and workspace id: everything in it
     row         not a digest: the row number of a scan that a catalog of schema 1 erased
+
+Earlier programs left out when a collection was created. What they noted is still followed.
 """
 
 import json
@@ -71,9 +73,17 @@ def scan_digest(workspace_id: str, row_id: int, sha256: str) -> str:
 
 
 def digest_of_kind(kind: ErasureKind, workspace_id: str, identity: str | int) -> str:
-    """Of a study, a collection, a classifier or a workspace."""
+    """Of a study, a classifier or a workspace; of a collection as earlier programs named it."""
     word = "collection" if kind == "images" else kind
     return digest_of(workspace_id, word, identity)
+
+
+def collection_digest(workspace_id: str, collection_id: int, created_at: str) -> str:
+    """Of a collection: no other collection of any catalog has the same.
+
+    The number alone may stand for several, because catalogs can go on from one backup twice.
+    """
+    return digest_of(workspace_id, "collection", collection_id, created_at)
 
 
 class ErasureLedger:

@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 
-from service.catalog.erasure_ledger import LEDGER, ErasureLedger
+from service.catalog.erasure_ledger import LEDGER, ErasureLedger, digest_of_kind, new_erasure
 from service.catalog.filter_records import ScanFilter
 from service.catalog.records import NewExample, NewScan, NewVersion, PolicyPatch
-from service.catalog.sqlite.backup import back_up, backups_in, restore
+from service.catalog.sqlite.backup import back_up, backups_in, restore, verify
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import DamagedBackup, InputError, UnknownItem
 from tests.catalog.set_clock import SetClock
@@ -247,6 +247,48 @@ def test_after_a_restore_new_scans_share_no_number_with_those_of_other_backups(
     copy = open_catalog(shutil.copytree(newer, tmp_path / "copy"))
     assert scan_ids(copy, ours) == ["a", "b"]
     copy.close()
+
+
+@pytest.mark.parametrize("deletion", ["collection", "images"])
+def test_after_a_restore_a_new_collection_takes_nothing_from_one_of_another_backup(
+    catalog, ours, file, shelf, opened, new_scan, deletion
+):
+    older = back_up(file, shelf)
+    liver = new_scan(1, scan_id="a", image_png=b"PIXELS-7f3a" * 500)
+    catalog.create_collection(ours, "liver", encoder_id="enc_1", dim=8, keep_images=True)
+    catalog.add_scans(ours, "liver", [liver], encoder_id="enc_1")
+    newer = back_up(file, shelf)
+    catalog.close()
+    restore(older, file)
+    again = open_catalog(file.parent, backup_dir=shelf)
+    again.create_collection(ours, "scratch", encoder_id="enc_1", dim=8, keep_images=True)
+    if deletion == "collection":
+        again.delete_collection(ours, "scratch")
+    else:
+        again.add_scans(ours, "scratch", [liver], encoder_id="enc_1")
+        off = PolicyPatch(set_fields=frozenset({"keep_images"}))
+        again.patch_collection(ours, "scratch", off)
+    again.close()
+    back_up(file, shelf)
+    assert verify(newer).scans == 1
+    restore(newer, file)
+    back = opened(file.parent)
+    assert scan_ids(back, ours, "liver") == ["a"]
+    assert back.kept_image(ours, "liver", "a") == b"PIXELS-7f3a" * 500
+
+
+def test_erasures_that_an_earlier_program_noted_by_the_number_of_a_collection_are_followed(
+    catalog, ours, add, file, shelf, edit
+):
+    catalog.create_collection(ours, "gone", encoder_id="enc_1", dim=8)
+    add(1, scan_id="a", collection="gone")
+    add(2, scan_id="b")
+    ((number,),) = edit("SELECT collection_id FROM collections WHERE name = 'gone'")
+    older = back_up(file, shelf)
+    digest = digest_of_kind("collection", ours, number)
+    ErasureLedger(shelf).note([new_erasure("collection", ours, digest)])
+    back_up(file, shelf)
+    assert verify(older).scans == 1
 
 
 def test_a_damaged_catalog_is_replaced_by_a_backup_and_the_erasures_beside_it(

@@ -8,7 +8,7 @@ import pytest
 from postgres_process import SERVICE_ROLE
 from typer.testing import CliRunner
 
-from service.catalog.erasure_ledger import ErasureLedger, new_erasure
+from service.catalog.erasure_ledger import ErasureLedger, digest_of_kind, new_erasure
 from service.catalog.ids import subject_digest
 from service.catalog.monitoring.monitoring_records import Outcome
 from service.catalog.records import NewExample, NewVersion
@@ -178,11 +178,48 @@ def test_a_new_collection_with_the_number_of_a_lost_one_stays(opened, copied, po
     restored = opened(backup)
     restored.create("ours", "new")
     restored.add(ours, 1, "new")
-    with restored.database.write(ours) as connection:  # the tolerance of clocks is over
-        later = "UPDATE collections SET created_at = '2199-01-01T00:00:00.000000Z'"
-        connection.execute(later)
     assert restored.replay_erasures(ErasureLedger(shelf).read()).collections == 0
     assert restored.held(ours, "new") == ["s1"]
+
+
+@needs_postgres
+def test_a_collection_of_a_later_backup_keeps_what_another_of_its_number_lost(
+    opened, copied, postgres_url, shelf
+):
+    catalog = opened(postgres_url)
+    ours = catalog.create("ours")
+    earlier = copied(catalog)
+    catalog = opened(postgres_url)
+    catalog.create("ours", "liver")
+    catalog.add(ours, 1, "liver")
+    later = copied(catalog)
+    tried = opened(earlier)
+    tried.create("ours", "scratch")
+    delete_collection(tried, ours, "scratch")
+    restored = opened(later)
+    assert restored.replay_erasures(ErasureLedger(shelf).read()).collections == 0
+    assert restored.held(ours, "liver") == ["s1"]
+
+
+@needs_postgres
+def test_erasures_that_name_the_number_of_a_collection_alone_leave_a_younger_one(
+    opened, postgres_url
+):
+    catalog = opened(postgres_url)
+    ours = catalog.create("ours", "older")
+    with catalog.database.read(ours) as connection:
+        number = connection.execute("SELECT collection_id FROM collections").fetchone()
+    noted = new_erasure(
+        "collection", ours, digest_of_kind("collection", ours, number["collection_id"])
+    )
+    with catalog.database.write(ours) as connection:  # the tolerance of clocks is over
+        later = "UPDATE collections SET created_at = '2199-01-01T00:00:00.000000Z'"
+        connection.execute(later)
+    assert catalog.replay_erasures([noted], dry_run=True).collections == 0
+    with catalog.database.write(ours) as connection:
+        earlier = "UPDATE collections SET created_at = '2001-01-01T00:00:00.000000Z'"
+        connection.execute(earlier)
+    assert catalog.replay_erasures([noted]).collections == 1
 
 
 @needs_postgres

@@ -6,7 +6,7 @@ from typing import Any
 from psycopg import sql
 
 from service.catalog.codec import to_columns
-from service.catalog.erasure_ledger import digest_of_kind, new_erasure
+from service.catalog.erasure_ledger import collection_digest, new_erasure
 from service.catalog.ids import now
 from service.catalog.policies.postgres_policies import admit_usage
 from service.catalog.postgres.erasure.postgres_erasure import drop_rows
@@ -103,7 +103,7 @@ class PostgresCollections(PostgresTable):
             if stops_keeping:
                 dropped = forget_images(connection, collection_id)
                 owe_vacuum(connection)
-            digest = digest_of_kind("images", workspace_id, collection_id)
+            digest = collection_digest(workspace_id, collection_id, parent["created_at"])
             erasures = [new_erasure("images", workspace_id, digest)] if dropped else []
             note(connection, erasures)
         if erasures:
@@ -135,7 +135,7 @@ class PostgresCollections(PostgresTable):
             going = [row["row_id"] for row in select(connection, rows, collection_id)]
             drop_rows(connection, going, self._redact, forget_examples=True)
             connection.execute(delete, (collection_id,))
-            digest = digest_of_kind("collection", workspace_id, collection_id)
+            digest = collection_digest(workspace_id, collection_id, parent["created_at"])
             erasure = new_erasure("collection", workspace_id, digest)
             note(connection, [erasure])
             forget_answers(connection, workspace_id)

@@ -183,13 +183,14 @@ def _renew(file: Path, erasures: Sequence[Erasure], redact: Redact) -> None:
     with closing(Database(file)) as database, database.write() as connection:  # of this schema
         note(connection, erasures)
         connection.execute("DELETE FROM retention_clock")
-        # Later backups may hold scans with the next row numbers, and must not lose them when the
-        # new ones are erased: numbers from now on come from the time, in milliseconds.
-        row_id = round(1000 * time.time())
-        move = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'scans'"
-        if not connection.execute(move, (row_id,)).rowcount:
-            start = "INSERT INTO sqlite_sequence (name, seq) VALUES ('scans', ?)"
-            connection.execute(start, (row_id,))
+        # Later backups may hold scans and collections with the next numbers, and must not lose
+        # them when the new ones are erased: numbers from now on come from the time, in ms.
+        number = round(1000 * time.time())
+        move = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?"
+        start = "INSERT INTO sqlite_sequence (seq, name) VALUES (?, ?)"
+        for table in ("scans", "collections"):
+            if not connection.execute(move, (number, table)).rowcount:
+                connection.execute(start, (number, table))
 
 
 def _erasures_since(backup: Path, file: Path) -> list[Erasure]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.catalog.codec import to_columns
-from service.catalog.erasure_ledger import digest_of_kind, new_erasure
+from service.catalog.erasure_ledger import collection_digest, new_erasure
 from service.catalog.ids import now
 from service.catalog.policies.sqlite_policies import admit_usage
 from service.catalog.records import Collection, Page, PolicyPatch, new_page
@@ -91,7 +91,7 @@ class SqliteCollections(SqliteTable):
             if stops_keeping:
                 scope = (workspace_id, parent["collection_id"])
                 dropped = connection.execute(forget, scope).rowcount
-            digest = digest_of_kind("images", workspace_id, parent["collection_id"])
+            digest = collection_digest(workspace_id, parent["collection_id"], parent["created_at"])
             erasures = [new_erasure("images", workspace_id, digest)] if dropped else []
             note(connection, erasures)
         if erasures:
@@ -127,7 +127,7 @@ class SqliteCollections(SqliteTable):
             collect(connection, "workspace_id = ? AND collection_id = ?", *variables)
             delete_collected(connection, self._redact, forget_examples=True)
             connection.execute(delete, variables)
-            digest = digest_of_kind("collection", *variables)
+            digest = collection_digest(*variables, parent["created_at"])
             erasure = new_erasure("collection", workspace_id, digest)
             note(connection, [erasure])
             forget_answers(connection, workspace_id)

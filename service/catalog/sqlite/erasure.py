@@ -341,10 +341,8 @@ def _erased_collections(connection: sqlite3.Connection, since: ErasuresSince) ->
     """
     erased: list[int] = []
     for row in connection.execute("SELECT * FROM collections").fetchall():
-        owner, collection_id = row["workspace_id"], row["collection_id"]
-        digest = digest_of_kind("collection", owner, collection_id)
-        if since.has("collection", owner, digest):
-            erased.append(collection_id)
-        elif since.has("images", owner, digest):
-            connection.execute(forget, (collection_id,))
+        if since.has_collection("collection", row):
+            erased.append(row["collection_id"])
+        elif since.has_collection("images", row):
+            connection.execute(forget, (row["collection_id"],))
     return erased

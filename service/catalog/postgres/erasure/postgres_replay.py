@@ -200,17 +200,18 @@ def _erased_collections(
 ) -> tuple[set[int], int]:
     """The numbers of erased collections; kept images that were dropped go here, and are counted.
 
-    A restored database gives the numbers of lost collections to new ones, which are younger than
-    the erasure.
+    A restored database gives the numbers of lost collections to new ones. Erasures that name the
+    number alone leave those, because they are younger.
     """
     gone: set[int] = set()
     images = 0
-    query = "SELECT collection_id, created_at FROM collections WHERE workspace_id = %s"
+    query = (
+        "SELECT workspace_id, collection_id, created_at FROM collections WHERE workspace_id = %s"
+    )
     for row in select(connection, query, workspace_id):
         collection_id, made_at = row["collection_id"], row["created_at"]
-        digest = digest_of_kind("collection", workspace_id, collection_id)
-        if since.has("collection", workspace_id, digest, made_at):
+        if since.has_collection("collection", row, made_at=made_at):
             gone.add(collection_id)
-        elif since.has("images", workspace_id, digest, made_at):
+        elif since.has_collection("images", row, made_at=made_at):
             images += forget_images(connection, collection_id) > 0
     return gone, images
