@@ -3,16 +3,14 @@
 import asyncio
 import logging
 import math
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 
 from service.catalog.interface import Catalog
 from service.catalog.redaction import Redact
-from service.catalog.sqlite.backup import PREFIX, backups_in
+from service.catalog.sqlite.backup import newest_age_s
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.store import ClassifierStore
 from service.embedding.pipeline import EmbeddedImage, EmbedOptions, Pipeline
@@ -173,12 +171,8 @@ async def _back_up_for_ever(schedule: Schedule, owner: str) -> None:
 
 
 def backup_age_s(settings: Settings) -> float:
-    """Time since the newest backup was written; infinite when there is none. Blocks."""
-    backups = [] if settings.backup_dir is None else backups_in(settings.backup_dir)
-    if not backups:
-        return math.inf
-    written = datetime.strptime(backups[-1].name, f"{PREFIX}%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
-    return time.time() - written.timestamp()
+    """Time since the newest backup was made; infinite when there is none. Blocks."""
+    return math.inf if settings.backup_dir is None else newest_age_s(settings.backup_dir)
 
 
 def _until_next_backup_s(settings: Settings) -> float:

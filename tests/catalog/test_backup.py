@@ -1,6 +1,7 @@
 """Copies of a catalog: made in use, proven, restored, and following what was erased since."""
 
 import json
+import math
 import shutil
 import threading
 
@@ -15,12 +16,14 @@ from service.catalog.sqlite.backup import (
     backups_in,
     erasures_of,
     follow,
+    newest_age_s,
     restore,
     verify,
 )
 from service.catalog.sqlite.inspection import inspect
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import CatalogFailure, DamagedBackup
+from tests.catalog.set_clock import SetClock
 
 pytestmark = pytest.mark.sqlite
 
@@ -206,6 +209,52 @@ def test_only_so_many_backups_stay_and_leftovers_of_a_broken_cycle_go(catalog, a
     assert backups_in(shelf) == made[2:]
     names = ["erasures.jsonl", *(path.name for path in made[2:])]
     assert sorted(path.name for path in shelf.iterdir()) == names
+
+
+def test_a_clock_that_ran_ahead_and_was_set_right_stops_no_backup_and_no_erasure(
+    catalog, ours, add, file, shelf, tmp_path
+):
+    clock = SetClock()
+    add(1, scan_id="a", subject_id=SECRET)
+    clock.jump(days=365)
+    ahead = [back_up(file, shelf, keep=3, clock=clock) for _ in range(3)]
+    clock.jump(days=-365)
+    assert newest_age_s(shelf, clock=clock) == math.inf, "nobody knows how old they are"
+    catalog.erase_subject(ours, SECRET)
+    add(2, scan_id="b")
+    new = back_up(file, shelf, keep=3, clock=clock)
+    assert backups_in(shelf) == [*ahead[1:], new]
+    assert newest_age_s(shelf, clock=clock) == 0
+    for backup, scan_ids_then in ((ahead[1], []), (ahead[2], []), (new, ["b"])):
+        assert held(backup, ours, tmp_path) == scan_ids_then
+        assert SECRET.encode() not in (backup / "catalog.sqlite").read_bytes()
+    clock.run(hours=5)
+    assert newest_age_s(shelf, clock=clock) == 5 * 3600
+    newest = back_up(file, shelf, keep=1, clock=clock)
+    assert backups_in(shelf) == [newest]
+
+
+def test_a_backup_is_as_old_as_before_after_it_followed_an_erasure(catalog, ours, add, file, shelf):
+    clock = SetClock()
+    add(1, scan_id="a", subject_id=SECRET)
+    clock.jump(days=365)
+    back_up(file, shelf, clock=clock)
+    clock.jump(days=-365)
+    backup = back_up(file, shelf, clock=clock)
+    catalog.erase_subject(ours, SECRET)
+    clock.run(hours=5)
+    assert follow(backup, erasures_of(file))
+    assert newest_age_s(shelf, clock=clock) == 5 * 3600
+    assert verify(backup).created_at < backup.name.removeprefix("sonoprobe-")
+
+
+def test_a_clock_that_is_set_back_by_a_little_makes_no_backup_due(catalog, add, file, shelf):
+    clock = SetClock()
+    add(1)
+    assert newest_age_s(shelf, clock=clock) == math.inf
+    back_up(file, shelf, clock=clock)
+    clock.jump(minutes=-4)
+    assert newest_age_s(shelf, clock=clock) == 0
 
 
 def test_a_cycle_that_is_broken_off_leaves_no_backup(catalog, add, file, shelf):

@@ -1,6 +1,7 @@
 """Over HTTP: filters, counts, erasure with refits, retention, long fits, re-embedding."""
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from service.catalog.records import Author
 from service.catalog.redaction import drop_scores
+from service.catalog.sqlite.backup import back_up, backups_in
 from service.catalog.sqlite.database import Database
 from service.catalog.sqlite.sqlite_catalog import SqliteCatalog, open_catalog
 from service.classifiers.examples import Example, Examples
@@ -26,6 +28,7 @@ from service.server import local_service
 from service.settings import Settings
 from sonoprobe_client import ApiError
 from sonoprobe_client import PlainClient as Client
+from tests.catalog.set_clock import SetClock
 from tests.catalog.vectors import all_vectors
 from tests.service.expected import BUNDLE
 
@@ -283,6 +286,28 @@ def test_backups_are_made_unasked_and_a_restart_keeps_the_cycle(tmp_path: Path) 
             (operation,) = client.operations()
             assert client.wait(operation["operation_id"])["state"] == "done"
     assert len(list(shelf.glob("sonoprobe-*/backup.json"))) == 1
+
+
+def test_a_backup_that_a_clock_ahead_dated_into_the_future_holds_up_no_other(
+    tmp_path: Path,
+) -> None:
+    shelf, clock = tmp_path / "backups", SetClock()
+    clock.jump(days=365)
+    open_catalog(tmp_path / "data").close()
+    ahead = back_up(tmp_path / "data" / "catalog.sqlite", shelf, clock=clock)
+    with (
+        local_service(settings(tmp_path / "data", backup_dir=shelf)) as local,
+        Client(local.url, key=local.key) as client,
+    ):
+        deadline = time.monotonic() + PATIENCE_S
+        while not list(client.operations()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        (operation,) = client.operations()
+        assert client.wait(operation["operation_id"])["state"] == "done"
+        (line,) = re.findall(r"^sonoprobe_backup_age_seconds (.*)$", client.metrics(), re.MULTILINE)
+    assert 0 <= float(line) < 3600
+    assert len(backups_in(shelf)) == 2
+    assert backups_in(shelf)[0] == ahead
 
 
 class BusyCatalog(SqliteCatalog):

@@ -1,7 +1,8 @@
 """Backups of a catalog: made while it is in use, checked and restored; they follow erasures.
 
 A backup is a folder with ``catalog.sqlite`` and ``backup.json`` (sha256, bytes, time, counts).
-It gets its name only when it is complete and on disk.
+It gets its name only when it is complete and on disk. Names are times in the order of the backups:
+behind one that was made on a clock ahead, they run ahead of the clock. The manifest has the time.
 
 A cycle makes a new backup and then updates the older ones: what was erased from the catalog (scans,
 studies, subjects, collections, classifiers, kept images) is deleted from them as well, its bytes
@@ -10,15 +11,17 @@ the erasures, so that a restore to an empty machine applies them too (``erasure_
 """
 
 import json
+import math
 import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from service.catalog.clock import TOLERANCE, Clock, SystemClock
 from service.catalog.codec import from_json
 from service.catalog.data_folder import PRIVATE_FOLDER, make_private, make_private_folder, sync
 from service.catalog.erasure_ledger import LEDGER, Erasure, ErasureLedger
@@ -32,6 +35,7 @@ from service.errors import CatalogFailure, DamagedBackup, InputError
 FILE, MANIFEST = "catalog.sqlite", "backup.json"
 FOLLOWING = "backup.json.following"  # the manifest's name while the copy is being changed
 PREFIX = "sonoprobe-"
+MOMENT = "%Y%m%dT%H%M%S.%fZ"
 PAGES_AT_ONCE = 2000  # 8 MB between two reports of progress
 
 
@@ -53,6 +57,7 @@ def back_up(
     keep: int = 7,
     on_page: Callable[[int, int], None] = lambda done, total: None,
     redact: Redact = drop_scores,
+    clock: Clock | None = None,
 ) -> Path:
     """Run one cycle: copy the catalog, erase from older copies, drop the oldest ones.
 
@@ -64,6 +69,7 @@ def back_up(
         keep: maximal number of backups, including the new one.
         on_page: called with the number of pages copied and of all; its exception stops the copy.
         redact: removes the scores of erased examples, as for ``open_catalog``.
+        clock: None = that of the machine.
 
     Returns:
         The folder of the new backup.
@@ -76,12 +82,13 @@ def back_up(
         ledger = _settled_ledger(file, folder)
         for left in folder.glob(f".{PREFIX}*"):  # of a cycle that was interrupted
             shutil.rmtree(left)
-        name = PREFIX + datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        present = (clock or SystemClock()).now()
+        name = _next_name(folder, present)
         unfinished = folder / f".{name}"
         unfinished.mkdir(mode=PRIVATE_FOLDER)
         try:
             _copy(file, unfinished / FILE, on_page)
-            _describe(unfinished)
+            _describe(unfinished, present.strftime(MOMENT))
             unfinished.rename(folder / name)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -89,9 +96,10 @@ def back_up(
         sync(folder)
         ledger.settle(erasures_of(file))  # those that were made while the copy was written
         erasures = [*erasures_of(file), *ledger.read()]
-        for older in backups_in(folder)[:-1]:
-            follow(older, erasures, redact=redact)
-        for oldest in backups_in(folder)[:-keep]:
+        others = [backup for backup in backups_in(folder) if backup.name != name]
+        for other in others:
+            follow(other, erasures, redact=redact)
+        for oldest in others[: max(0, len(others) + 1 - keep)]:
             shutil.rmtree(oldest)
     except OSError as error:
         raise CatalogFailure("the backup folder cannot be written") from error
@@ -105,6 +113,44 @@ def backups_in(folder: Path) -> list[Path]:
         for path in folder.glob(f"{PREFIX}*")
         if (path / MANIFEST).is_file() or (path / FOLLOWING).is_file()
     )
+
+
+def newest_age_s(folder: Path, *, clock: Clock | None = None) -> float:
+    """Time since the newest backup was made; infinite when there is none.
+
+    Backups from the future are left out: they were made on a clock ahead, and nobody knows when.
+    """
+    present = (clock or SystemClock()).now()
+    ages = [present - made for made in map(_made_at, backups_in(folder)) if made is not None]
+    past = [max(0.0, age.total_seconds()) for age in ages if age >= -TOLERANCE]
+    return min(past, default=math.inf)
+
+
+def _next_name(folder: Path, present: datetime) -> str:
+    """The present time, or the next moment after the last name."""
+    named = [_moment(backup.name.removeprefix(PREFIX)) for backup in backups_in(folder)]
+    later = (moment + timedelta(microseconds=1) for moment in named if moment is not None)
+    return PREFIX + max([present, *later]).strftime(MOMENT)
+
+
+def _made_at(backup: Path) -> datetime | None:
+    """When a backup was made; None = its manifest is damaged."""
+    text = _created_at(backup)
+    return None if text is None else _moment(text)
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, MOMENT).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _created_at(backup: Path) -> str | None:
+    for name in (MANIFEST, FOLLOWING):
+        with suppress(OSError, ValueError, TypeError):
+            return from_json(Backup, json.loads((backup / name).read_text())).created_at
+    return None
 
 
 def follow(backup: Path, erasures: Sequence[Erasure], *, redact: Redact = drop_scores) -> bool:
@@ -125,7 +171,8 @@ def follow(backup: Path, erasures: Sequence[Erasure], *, redact: Redact = drop_s
             sync(backup)
         connection.execute("COMMIT" if changed else "ROLLBACK")
     if changed or (backup / FOLLOWING).exists():
-        _describe(backup)
+        named = backup.name.removeprefix(PREFIX)
+        _describe(backup, _created_at(backup) or named)
     return changed
 
 
@@ -275,13 +322,12 @@ def _copy(file: Path, to: Path, on_page: Callable[[int, int], None]) -> None:
     sync(to)
 
 
-def _describe(backup: Path) -> None:
+def _describe(backup: Path, created_at: str) -> None:
     file = backup / FILE
     with opened_to_read(file, immutable=True) as connection:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
         scans = int(connection.execute("SELECT count(*) FROM scans").fetchone()[0])
-    moment = backup.name.removeprefix(".").removeprefix(PREFIX)
-    manifest = Backup(moment, version, file_sha256(file), file.stat().st_size, scans)
+    manifest = Backup(created_at, version, file_sha256(file), file.stat().st_size, scans)
     draft = backup / f"{MANIFEST}.draft"
     make_private(draft)
     draft.write_text(json.dumps(asdict(manifest), indent=1))
@@ -299,7 +345,7 @@ def _fold_log(file: Path) -> None:
 
 def _keep_aside(file: Path) -> Path:
     """Give the catalog that will be replaced a second name, with the log of a damaged one."""
-    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    moment = datetime.now(UTC).strftime(MOMENT)
     aside = file.with_name(f"{file.name}.before-{moment}")
     try:
         aside.hardlink_to(file)
