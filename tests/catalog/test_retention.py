@@ -108,6 +108,55 @@ def test_a_new_retention_of_an_old_collection_waits_for_a_word(catalog, ours, wa
     assert held(catalog, ours) == 0
 
 
+class InterruptedClock(SetClock):
+    """When a sweep asks for the time, it knows the collections and has deleted nothing yet."""
+
+    interruption = None
+
+    def now(self):
+        if self.interruption is not None:
+            run, self.interruption = self.interruption, None
+            run()
+        return super().now()
+
+
+def test_a_sweep_goes_by_the_retention_of_the_moment_when_it_deletes(
+    catalog, ours, ward, new_scan, opened
+):
+    clock = InterruptedClock()
+    for letter, name in (("o", "off"), ("l", "longer"), ("g", "gone")):
+        catalog.create_collection(ours, name, encoder_id="enc_1", dim=8, retention_days=30)
+        scans = [new_scan(n, scan_id=f"{letter}{n}") for n in range(20)]
+        catalog.add_scans(ours, name, scans, encoder_id="enc_1")
+    sweep(catalog, clock)
+    clock.run(days=31)
+    another = opened()
+
+    def change():
+        days = frozenset({"retention_days"})
+        another.patch_collection(ours, "off", PolicyPatch(set_fields=days))
+        another.patch_collection(ours, "longer", PolicyPatch("", False, 365.0, days))
+        another.delete_collection(ours, "gone")
+
+    clock.interruption = change
+    assert sweep(catalog, clock) == 20
+    assert clock.interruption is None
+    assert [catalog.get_collection(ours, name).scans for name in ("off", "longer")] == [20, 20]
+    assert catalog.get_collection(ours, ward).scans == 0
+
+
+def test_a_confirmed_deletion_goes_by_the_retention_of_the_moment_when_it_deletes(
+    catalog, ours, ward, opened
+):
+    clock = InterruptedClock()
+    clock.run(days=31)
+    off = PolicyPatch(set_fields=frozenset({"retention_days"}))
+    another = opened()
+    clock.interruption = lambda: another.patch_collection(ours, ward, off)
+    assert catalog.expire_collection(ours, ward, clock=clock) is None
+    assert catalog.get_collection(ours, ward).scans == 20
+
+
 def test_a_person_confirms_one_collection_or_the_clock(catalog, ours, ward, clock, new_scan):
     catalog.create_collection(ours, "other", encoder_id="enc_1", dim=8, retention_days=30)
     scans = [new_scan(n, scan_id=f"o{n}") for n in range(20)]

@@ -36,6 +36,7 @@ _COUNTS = """
     FROM scans WHERE collection_id = ?
 """
 _LIMITED = "SELECT * FROM collections WHERE retention_days IS NOT NULL ORDER BY collection_id"
+_RETENTION = "SELECT retention_days FROM collections WHERE collection_id = ?"
 _HOLD = "UPDATE collections SET retention_held = ? WHERE collection_id = ? AND retention_held <> ?"
 _NEWER = """
     UPDATE scans SET created_at = ? WHERE created_at > ? AND collection_id IN (
@@ -84,11 +85,15 @@ class SqliteRetention(SqliteTable):
         self, collection: sqlite3.Row, moment: SweepMoment, limits: SweepLimits
     ) -> ErasedSubject | None:
         """Delete some scans of a collection that are due; None = none is, or they are held."""
-        age = timedelta(days=collection["retention_days"])
-        due = timestamp(minus(moment.present, age))
-        unproven = due if moment.since is None else timestamp(minus(moment.since, age))
         collection_id = collection["collection_id"]
         with self._database.write() as connection:
+            # Read in the transaction: somebody may have changed the retention meanwhile.
+            row = connection.execute(_RETENTION, (collection_id,)).fetchone()
+            if row is None or row["retention_days"] is None:
+                return None
+            age = timedelta(days=row["retention_days"])
+            due = timestamp(minus(moment.present, age))
+            unproven = due if moment.since is None else timestamp(minus(moment.since, age))
             counts = connection.execute(_COUNTS, (due, unproven, collection_id)).fetchone()
             unexplained = min(counts["unexplained"], counts["due"])
             most = max(limits.min_scans, int(limits.max_share * counts["scans"]))
