@@ -286,6 +286,9 @@ class EmbeddingIndex:
     def open_files(self, row_ids_N: Ids, hashes_N: ContentHashes) -> int:
         """Open the valid segments on disk and drop their stale rows; call this method first.
 
+        The next build removes the bytes of stale rows from the files: they may have been erased
+        just before a stop, or by a program that had no index open.
+
         Args:
             row_ids_N: all rows of the collection, ascending.
             hashes_N: their content hashes.
@@ -309,6 +312,7 @@ class EmbeddingIndex:
                 segment_builder.discard(segment.folder)
         with self._writing:
             self._state = _State(tuple(kept), self._state.tail)
+            self._purge |= any(segment.removed for segment in kept)
         return refused
 
     def missing(self, row_ids_N: Ids) -> Ids:

@@ -139,6 +139,23 @@ def test_erased_rows_leave_the_files_with_the_next_build(written: Path) -> None:
     assert index.state().compressed_rows == ROWS - 1
 
 
+def test_rows_that_were_erased_before_a_stop_leave_the_files_with_the_first_build_after_it(
+    written: Path,
+) -> None:
+    left = IDS[IDS != 7]
+    row = unit_rows(clustered(ROWS))[6].tobytes()
+    index, refused, missing = reopened(written.parent, left, hashes_of(left))
+    assert (refused, missing) == (0, [])
+    assert row in (written / files.ROWS).read_bytes()
+    assert index.wants_build
+    built(index)
+    (rewritten,) = written.parent.glob("segment-*")
+    assert row not in (rewritten / files.ROWS).read_bytes()
+    again, _, missing = reopened(written.parent, left, hashes_of(left))
+    assert missing == []
+    assert not again.wants_build, "a segment is rewritten once"
+
+
 def test_a_folder_that_cannot_be_written_leaves_the_index_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     index = small_index(tmp_path / "file" / "index")

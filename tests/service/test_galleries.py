@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from service.arrays import unit_rows
 from service.catalog.records import NewScan, ScanImage
 from service.catalog.sqlite.sqlite_catalog import SqliteCatalog, open_catalog
 from service.gallery.embedded_search import EmbeddedSearch
@@ -130,6 +131,39 @@ def test_what_was_written_after_the_files_is_there_after_a_kill(house: House) ->
     gone = {"s3"} | {f"s{n}" for n in range(4, ROWS + 30, 100)}
     everything = set(house.hits(after, 3, ROWS + 100))
     assert everything == {f"s{n}" for n in range(ROWS + 30)} - gone
+
+
+@pytest.mark.parametrize("by_service", [True, False], ids=["service", "command"])
+def test_what_was_erased_before_a_start_leaves_the_files_after_it(
+    house: House, by_service: bool
+) -> None:
+    row = unit_rows(vector(3)[None]).tobytes()
+
+    def segments() -> list[Path]:
+        return sorted((house.folder / "index").rglob("rows.f32"))
+
+    def is_held() -> bool:
+        for file in segments():
+            with suppress(FileNotFoundError):  # just replaced
+                if row in file.read_bytes():
+                    return True
+        return False
+
+    if by_service:
+        before = house.open()
+        before.close()  # no build runs any more, as after a kill
+        before.erase_subject(house.workspace_id, "p3")
+    else:
+        house.catalog.erase_subject(house.workspace_id, "p3")
+    assert is_held()
+    after = house.open()
+    until(lambda: not is_held())
+    after.close()
+    rewritten = segments()
+    again = house.open(recall_every_s=0.01)
+    house.hits(again, 4, 1)
+    until(lambda: house.statistics(again).recall_samples > 0)  # only where nothing is to build
+    assert segments() == rewritten
 
 
 def test_a_collection_made_again_under_its_old_name_starts_empty(house: House) -> None:
