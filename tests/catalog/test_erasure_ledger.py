@@ -251,17 +251,20 @@ def test_after_a_restore_new_scans_share_no_number_with_those_of_other_backups(
 
 @pytest.mark.parametrize("deletion", ["collection", "images"])
 def test_after_a_restore_a_new_collection_takes_nothing_from_one_of_another_backup(
-    catalog, ours, file, shelf, opened, new_scan, deletion
+    catalog, ours, file, shelf, opened, new_scan, edit, deletion
 ):
     older = back_up(file, shelf)
     liver = new_scan(1, scan_id="a", image_png=b"PIXELS-7f3a" * 500)
     catalog.create_collection(ours, "liver", encoder_id="enc_1", dim=8, keep_images=True)
     catalog.add_scans(ours, "liver", [liver], encoder_id="enc_1")
     newer = back_up(file, shelf)
+    numbers = edit("SELECT collection_id FROM collections")
     catalog.close()
     restore(older, file)
     again = open_catalog(file.parent, backup_dir=shelf)
     again.create_collection(ours, "scratch", encoder_id="enc_1", dim=8, keep_images=True)
+    (number,) = edit("SELECT collection_id FROM collections WHERE name = 'scratch'")
+    assert number not in numbers
     if deletion == "collection":
         again.delete_collection(ours, "scratch")
     else:
