@@ -20,4 +20,4 @@ def quantise(embedding_D: Floats, number_format: NumberFormat) -> npt.NDArray[An
     if number_format == "int8":
         scaled_D: Floats = np.rint(np.clip(embedding_D, -1, 1) * INT8_SCALE)
         return scaled_D.astype(np.int8)
-    return embedding_D.astype(np.dtype(_LITTLE_ENDIAN[number_format]))
+    return embedding_D.astype(np.dtype(_LITTLE_ENDIAN[number_format]), copy=False)

@@ -26,6 +26,7 @@ from torch import nn
 
 from service.arrays import Floats
 from service.errors import InputError
+from service.imaging.analysis.text import TextNetwork
 from training.bundle.onnx_branches import MAPS_INPUT
 from training.bundle.onnx_graph import all_nodes, fold_pads, needed_for, padded_pools
 from training.networks.onnx_export import export_onnx
@@ -154,6 +155,16 @@ def open_network(path: Path | bytes, threads: int = 0) -> onnxruntime.InferenceS
     return onnxruntime.InferenceSession(
         network, session_options(threads), providers=["CPUExecutionProvider"]
     )
+
+
+def open_text_network(path: Path) -> TextNetwork:
+    """The network of the text finder, on one thread, as ``TextFinder`` takes it."""
+    session = open_network(path, threads=1)
+
+    def network(frame_11hw: Floats) -> Floats:
+        return np.asarray(session.run(["logits"], {"frame": frame_11hw})[0])
+
+    return network
 
 
 def open_pooled(path: Path, threads: int = 0) -> Callable[[Floats], Floats]:

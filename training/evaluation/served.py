@@ -22,7 +22,7 @@ from service.imaging.formats.frames import grey_of
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.reader import read
 from service.imaging.formats.sampling import Sampling
-from training.bundle.onnx_files import open_network
+from training.bundle.onnx_files import open_text_network
 from training.catalogue.manifest import MAX_PIXELS
 
 Way: TypeAlias = Literal["whole", "served", "cropped", "masked"]
@@ -40,12 +40,7 @@ def read_ways(names: Sequence[str]) -> tuple[Way, ...]:
 @cache
 def text_finder() -> TextFinder:
     """The detector of burned-in text that the service opens, on one thread."""
-    session = open_network(NETWORK, threads=1)
-
-    def network(frame_11hw: Floats) -> Floats:
-        return np.asarray(session.run(["logits"], {"frame": frame_11hw})[0])
-
-    return TextFinder(network)
+    return TextFinder(open_text_network(NETWORK))
 
 
 def used_pixels(path: Path, way: Way) -> tuple[Pixels, ...]:

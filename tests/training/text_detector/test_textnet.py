@@ -82,6 +82,25 @@ def test_training_lowers_the_loss_and_the_export_computes_the_same(tmp_path) -> 
         np.testing.assert_allclose(network.forward(), taught(frames[:1]).numpy(), atol=1e-4)
 
 
+def test_a_network_of_before_says_what_is_text_in_frames_as_they_are() -> None:
+    frame = np.full((192, 192), 30, np.uint8)
+    frame[:, 96:] = 200
+
+    def bright_is_text(frame_11hw: np.ndarray) -> np.ndarray:
+        means = cv2.resize(frame_11hw[0, 0], None, fx=1 / 4, fy=1 / 4, interpolation=cv2.INTER_AREA)
+        return np.where(means > 0.4, 6, -6).astype(np.float32)[None, None]
+
+    config = TextNetConfig(steps=60, batch=4, untouched=4, side_px=64)
+    patch = torch.from_numpy(frame[64:128, 64:128].copy())[None, None] / 255
+    taught = fit(backgrounds(), config, frames=[frame], former=bright_is_text)
+    alone = fit(backgrounds(), config, frames=[frame])
+    with torch.no_grad():
+        shown, hidden = taught(patch)[0, 0], alone(patch)[0, 0]
+    assert shown[:, 10:].mean() > 2
+    assert shown[:, :6].mean() < -2
+    assert hidden[:, 10:].mean() < shown[:, 10:].mean() - 2
+
+
 def test_folders_without_fonts_are_refused(tmp_path) -> None:
     with pytest.raises(InputError, match="fonts"):
         find_fonts([tmp_path])
