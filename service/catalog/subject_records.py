@@ -1,6 +1,7 @@
 """What is held of one patient, counted."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,15 @@ class HeldSubject:
 
     Attributes:
         study_ids: of scans and uploaded examples.
-        outcomes: of predictions, that name this patient.
+        outcomes_of: classifier -> number of outcomes of its predictions that name this patient.
     """
 
     collections: tuple[HeldScans, ...]
     study_ids: tuple[str, ...]
     classifiers: tuple[HeldExamples, ...]
-    outcomes: int = 0
+    outcomes_of: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def outcomes(self) -> int:
+        """The outcomes of all classifiers together."""
+        return sum(self.outcomes_of.values())

@@ -43,9 +43,11 @@ def held_subject(
 
 def _joined(parts: Sequence[HeldSubject]) -> HeldSubject:
     scans: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
     examples: dict[str, HeldExamples] = {}
     for held in parts:
         scans.update({item.collection: item.scans for item in held.collections})
+        outcomes.update(held.outcomes_of)
         for item in held.classifiers:
             known = examples.get(item.classifier)
             examples[item.classifier] = item if known is None else _sum(known, item)
@@ -53,6 +55,7 @@ def _joined(parts: Sequence[HeldSubject]) -> HeldSubject:
         tuple(HeldScans(name, scans[name]) for name in sorted(scans)),
         tuple(sorted({study for held in parts for study in held.study_ids})),
         tuple(examples[name] for name in sorted(examples)),
+        outcomes,
     )
 
 

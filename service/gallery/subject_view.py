@@ -36,7 +36,7 @@ def subject_within(
     The studies are those of the scans; those of uploaded examples are left out.
 
     Raises:
-        UnknownItem: they hold no scan and no uploaded example of the patient.
+        UnknownItem: they hold no scan, no uploaded example and no outcome of the patient.
     """
     held, page = read(workspace_id, subject_ids, limit=AT_ONCE, after=None)
     scans = list(page.items)
@@ -46,7 +46,8 @@ def subject_within(
     inside = [scan for scan in scans if has_collection(scan.collection)]
     collections = tuple(part for part in held.collections if has_collection(part.collection))
     classifiers = tuple(part for part in held.classifiers if has_classifier(part.classifier))
-    if not collections and not any(part.uploads for part in classifiers):
+    outcomes = {name: n for name, n in held.outcomes_of.items() if has_classifier(name)}
+    if not collections and not any(part.uploads for part in classifiers) and not outcomes:
         raise UnknownItem("no scan of this workspace is of this subject")
     studies = {scan.study_id for scan in inside if scan.study_id is not None}
     start = 0 if after is None else row_of_cursor(after)
@@ -57,5 +58,6 @@ def subject_within(
         collections=collections,
         study_ids=tuple(sorted(studies)),
         classifiers=classifiers,
+        outcomes_of=outcomes,
     )
     return part, Page(tuple(rest[:limit]), last)

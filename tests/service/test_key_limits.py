@@ -29,7 +29,7 @@ from service.catalog.access_records import KeyGrant
 from service.errors import OutsideLimits, UnknownItem
 from service.server import local_service
 from service.settings import Settings
-from sonoprobe_client import ApiError
+from sonoprobe_client import ApiError, outcome_of
 from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE
 
@@ -339,6 +339,25 @@ def test_a_patient_is_shown_as_far_as_the_limits_reach(house) -> None:
     second = {"limit": 1, "cursor": first["next_cursor"]}
     last = house.ask("GET", "/v1/subjects/p0", params=second).json()
     assert ([s["scan_id"] for s in last["items"]], last["next_cursor"]) == (["ward-2"], None)
+
+
+def test_outcomes_of_a_patient_are_counted_for_classifiers_inside(house, frames) -> None:
+    for classifier, label, patients in (
+        ("mine", "loud", ("told", "told")),
+        ("shut", "hush", ("told", "told-outside")),
+    ):
+        answer = house.owner.predict(classifier, frames["mass"][:2])
+        outcomes = [
+            outcome_of(answer, item, [label], patient=patient)
+            for item, patient in zip(answer["items"], patients, strict=True)
+        ]
+        house.owner.put_outcomes(classifier, outcomes)
+    assert house.owner.subject("told")["outcomes"] == 3
+    assert house.limited.subject("told")["outcomes"] == 2
+    assert house.owner.subject("told-outside")["outcomes"] == 1
+    with pytest.raises(ApiError) as error:
+        house.limited.subject("told-outside")
+    assert error.value.code == "unknown_item"
 
 
 def test_a_classifier_inside_that_learnt_outside_names_no_scan_from_there(house, frames) -> None:

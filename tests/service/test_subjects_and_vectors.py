@@ -9,6 +9,7 @@ import pytest
 
 from service.server import LocalService
 from sonoprobe_client import PlainClient as Client
+from sonoprobe_client import outcome_of
 from tests.service.expected import refused
 
 
@@ -134,3 +135,19 @@ def test_a_list_of_scans_has_the_fields_that_are_chosen(client: Client) -> None:
 def test_an_unknown_field_is_refused_by_name(client: Client) -> None:
     with refused("validation_error", 422):
         answered(client, "/v1/collections/a/scans", fields="patient")
+
+
+def test_a_patient_is_read_with_the_outcomes_of_predictions(
+    client: Client, learnt: None, frames: dict[str, list[bytes]]
+) -> None:
+    for classifier, label, patients in (("stored", "a", ("p1", "p1")), ("sent", "x", ("p1", "p9"))):
+        answer = client.predict(classifier, frames["cyst"][4:6])
+        told = [
+            outcome_of(answer, item, [label], patient=patient)
+            for item, patient in zip(answer["items"], patients, strict=True)
+        ]
+        client.put_outcomes(classifier, told)
+    held = client.subject("p1")
+    assert (held["scans"], held["outcomes"]) == (4, 3)
+    nothing_else = client.subject("p9")
+    assert (nothing_else["scans"], nothing_else["outcomes"], nothing_else["items"]) == (0, 1, [])

@@ -204,7 +204,7 @@ class ScanCatalog(Protocol):
         """What the workspace holds of a patient as of one moment, and a page of the scans.
 
         Raises:
-            UnknownItem: neither a scan nor an uploaded example.
+            UnknownItem: neither a scan, an uploaded example nor an outcome.
             InvalidCursor: ``after`` is not a decimal row id.
         """
 

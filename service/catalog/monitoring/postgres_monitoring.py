@@ -41,8 +41,10 @@ _STORE = """
 """
 _DROP = "DELETE FROM classifier_usage WHERE version_seq = %s AND period = %s AND number <= %s"
 HELD_OUTCOMES = """
-    SELECT count(*) AS outcomes FROM classifier_outcomes
-    WHERE workspace_id = %s AND patient_digest = %s
+    SELECT k.name, count(*) AS outcomes
+    FROM classifier_outcomes AS o JOIN classifier_versions AS v ON v.seq = o.version_seq
+    JOIN classifiers AS k ON k.seq = v.classifier_seq
+    WHERE o.workspace_id = %s AND o.patient_digest = %s GROUP BY k.name ORDER BY k.name
 """
 _STORE_OUTCOME = """
     INSERT INTO classifier_outcomes

@@ -34,8 +34,10 @@ _STORE = """
 """
 _DROP = "DELETE FROM classifier_usage WHERE version_seq = ? AND period = ? AND number <= ?"
 HELD_OUTCOMES = """
-    SELECT count(*) AS outcomes FROM classifier_outcomes
-    WHERE workspace_id = ? AND patient_digest = ?
+    SELECT k.name, count(*) AS outcomes
+    FROM classifier_outcomes AS o JOIN classifier_versions AS v ON v.seq = o.version_seq
+    JOIN classifiers AS k ON k.seq = v.classifier_seq
+    WHERE o.workspace_id = ? AND o.patient_digest = ? GROUP BY k.name ORDER BY k.name
 """
 _STORE_OUTCOME = """
     INSERT OR REPLACE INTO classifier_outcomes

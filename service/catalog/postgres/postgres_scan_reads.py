@@ -158,7 +158,7 @@ class PostgresScanReads(PostgresTable):
             studies = select(connection, _HELD_STUDIES, *owner, *owner)
             examples = select(connection, _HELD_EXAMPLES, *owner, *owner)
             digest = subject_digest(*owner)
-            outcomes = select(connection, HELD_OUTCOMES, workspace_id, digest)[0]["outcomes"]
+            outcomes = select(connection, HELD_OUTCOMES, workspace_id, digest)
         uploads = any(row["uploads"] for row in examples)
         if not collections and not uploads and not outcomes:
             raise UnknownItem("no scan of this workspace is of this subject")
@@ -166,7 +166,7 @@ class PostgresScanReads(PostgresTable):
             collections=tuple(HeldScans(row["name"], row["scans"]) for row in collections),
             study_ids=tuple(row["study_id"] for row in studies),
             classifiers=tuple(_held_examples(row) for row in examples),
-            outcomes=outcomes,
+            outcomes_of={row["name"]: row["outcomes"] for row in outcomes},
         )
         scans = [decode(Scan, row) for row in rows]
         return held, new_page(scans, limit, lambda scan: str(scan.row_id))

@@ -148,7 +148,7 @@ class SqliteScanReads(SqliteTable):
             studies = connection.execute(_HELD_STUDIES, owner * 2).fetchall()
             examples = connection.execute(_HELD_EXAMPLES, owner * 2).fetchall()
             digest = subject_digest(*owner)
-            outcomes = connection.execute(HELD_OUTCOMES, (workspace_id, digest)).fetchone()[0]
+            outcomes = connection.execute(HELD_OUTCOMES, (workspace_id, digest)).fetchall()
         uploads = any(row["uploads"] for row in examples)
         if not collections and not uploads and not outcomes:
             raise UnknownItem("no scan of this workspace is of this subject")
@@ -156,7 +156,7 @@ class SqliteScanReads(SqliteTable):
             collections=tuple(HeldScans(row["name"], row["scans"]) for row in collections),
             study_ids=tuple(row["study_id"] for row in studies),
             classifiers=tuple(_held_examples(row) for row in examples),
-            outcomes=outcomes,
+            outcomes_of={row["name"]: row["outcomes"] for row in outcomes},
         )
         return held, new_page(scans, limit, lambda scan: str(scan.row_id))
 
