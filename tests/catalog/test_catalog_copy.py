@@ -12,8 +12,10 @@ from service.catalog.monitoring.monitoring_records import Outcome, UsageWindows
 from service.catalog.postgres.postgres_catalog import open_postgres
 from service.catalog.postgres.postgres_database import PostgresDatabase
 from service.catalog.postgres.shards.catalog_copy import copy_catalog
+from service.catalog.records import NewExample, NewVersion
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME, open_catalog
 from service.errors import CatalogFailure, Conflict
+from tests.catalog.conftest import DIM, ENCODER
 from tests.catalog.signing_pairs import new_key, new_pair
 
 pytestmark = pytest.mark.postgres
@@ -188,6 +190,29 @@ def test_the_numbers_of_the_copy_are_above_those_of_the_source(copy, postgres_ur
             "SELECT max(row_id), nextval('scans_row_id_seq') FROM scans"
         ).fetchone()
     assert following > newest
+
+
+def test_the_copy_gives_no_number_of_a_scan_that_the_source_had_deleted(
+    copy, both, source, new_scan
+):
+    catalog = open_catalog(source)
+    ours = catalog.list_workspaces()[0].workspace_id
+    for name in ("taught", "knees"):
+        catalog.create_collection(ours, name, encoder_id=ENCODER, dim=DIM)
+    scans = [new_scan(n, scan_id=f"t{n}") for n in range(4)]
+    stored = catalog.add_scans(ours, "taught", scans, encoder_id=ENCODER)
+    examples = [NewExample("ab"[n % 2], n, scan=("taught", f"t{n}")) for n in range(4)]
+    version = NewVersion(ENCODER, ("a", "b"), b"{}", {}, examples=tuple(examples))
+    catalog.create_classifier(ours, "of-deleted", version)
+    catalog.delete_collection(ours, "taught")  # the newest scans of the whole catalog
+    catalog.close()
+    copy()
+    _, target = both()
+    strangers = [new_scan(50 + n, subject_id=f"stranger{n}") for n in range(4)]
+    answers = target.add_scans(ours, "knees", strangers, encoder_id=ENCODER)
+    assert min(a.scan.row_id for a in answers) > max(s.scan.row_id for s in stored)
+    assert [e.is_kept for e in target.version_examples(ours, "of-deleted", 1)] == [False] * 4
+    assert target.subject(ours, "stranger0", limit=1)[0].classifiers == ()
 
 
 def _killed_after(count, steps):

@@ -4,7 +4,7 @@ import itertools
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import psycopg
 import pytest
@@ -172,6 +172,39 @@ def test_newer_rows_have_greater_numbers_and_no_number_is_given_twice(catalog, f
     ]
     assert len(set(everywhere)) == len(everywhere)
     assert len(numbers) == 2, "each database counts with numbers of its own"
+
+
+def test_a_database_that_gave_no_number_yet_gives_none_that_another_gave(postgres_server, new_scan):
+    names = [postgres_server.create_database() for _ in range(3)]
+    owner, *shards = (postgres_server.url(name) for name in names)
+    migrate_all(owner, {})
+    with open_for(owner) as alone:
+        ward = alone.create_workspace("ward").workspace_id
+        alone.create_collection(ward, "lungs", encoder_id=ENCODER, dim=DIM)
+        alone.add_scans(ward, "lungs", [new_scan(n) for n in range(3)], encoder_id=ENCODER)
+    with psycopg.connect(owner) as connection:  # as if many more had been stored and deleted
+        connection.execute("SELECT setval('scans_row_id_seq', 5000)")
+    for known in ({"a": shards[0]}, {"a": shards[0], "b": shards[1]}):
+        migrate_all(owner, known)
+    with open_for(owner, known) as catalog:
+        move(catalog, to="a")  # whose numbers stay above those of the rows that come
+        ward_b = catalog.create_workspace("other", "b").workspace_id
+        catalog.create_collection(ward_b, "lungs", encoder_id=ENCODER, dim=DIM)
+        for workspace in (ward, ward_b):
+            (answer,) = catalog.add_scans(workspace, "lungs", [new_scan(9)], encoder_id=ENCODER)
+            assert answer.scan.row_id > 5000
+    for name in names:
+        postgres_server.drop_database(name)
+
+
+@contextmanager
+def open_for(url, shards=None):
+    """A catalog over databases of one role, closed at the end."""
+    catalog = open_postgres(url, shards=shards or {})
+    try:
+        yield catalog
+    finally:
+        catalog.close()
 
 
 def test_no_acknowledged_write_is_lost_and_every_refused_one_says_why(

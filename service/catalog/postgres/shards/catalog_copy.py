@@ -42,6 +42,7 @@ ACCESS = {
     "workspace_policies": (("workspace_id",), 500),
 }
 _COPIED = {**ACCESS, **KEYS}
+_SOURCES = {"directory": "workspaces"}  # tables that the file has under another name
 # What the file does not have under this name: an expression over its table ``t``.
 _DERIVED = {
     ("directory", "shard"): "''",
@@ -71,7 +72,7 @@ class SqliteRows:
 
     def rows(self, table: Table, after: Row | None, limit: int) -> list[Row]:
         """As ``RowSource``."""
-        source = "workspaces" if table.name == "directory" else table.name
+        source = _SOURCES.get(table.name, table.name)
         names = [_DERIVED.get((table.name, name), f't."{name}"') for name in table.columns]
         key = ", ".join(f't."{name}"' for name in table.key)
         where = "" if after is None else f"WHERE ({key}) > ({', '.join('?' * len(after))})"
@@ -101,10 +102,11 @@ def copy_catalog(file: Path, database: PostgresDatabase, *, on_step: OnStep) -> 
         for name in _COPIED:
             _copy_table(database, source, name, on_step)
         counts = {name: _compared(database, source, name, on_step) for name in _COPIED}
-    for name, column in NUMBERED.items():
-        _count_above(database, name, column, database.shards)
-    for name, column in LISTED.items():
-        _count_above(database, name, column, [DIRECTORY])
+        given = _given(connection)
+    for name in NUMBERED:
+        _count_above(database, name, given[name], database.shards)
+    for name in LISTED:
+        _count_above(database, name, given[name], [DIRECTORY])
     with database.directory("write") as target:
         target.execute("UPDATE arrivals SET ended_at = coalesce(ended_at, %s)", (now(),))
     return counts
@@ -168,11 +170,24 @@ def _compared(database: PostgresDatabase, source: SqliteRows, name: str, on_step
     return sum(digest.rows for digest in wanted.values())
 
 
-def _count_above(database: PostgresDatabase, name: str, column: str, shards: Sequence[str]) -> None:
-    """No database may give a number that was copied."""
-    select_newest = f"SELECT coalesce(max({column}), 0) AS n FROM {name}"  # noqa: S608 - ours
-    with database.directory("read") as target:
-        newest = require_row(target, "", select_newest)["n"]
+def _given(connection: Any) -> Mapping[str, int]:
+    """Table -> the greatest number that the file ever gave to a row, also to a deleted one.
+
+    Examples of classifiers, digests of erasures and cursors still name rows that were deleted.
+    """
+    learnt = "SELECT coalesce(max(scan_row_id), 0) FROM classifier_examples"
+    counted = dict(map(tuple, connection.execute("SELECT name, seq FROM sqlite_sequence")))
+    newest: dict[str, int] = {}
+    for name, column in (NUMBERED | LISTED).items():
+        table = _SOURCES.get(name, name)
+        stored = f"SELECT coalesce(max({column}), 0) FROM {table}"  # noqa: S608 - ours
+        newest[name] = max(int(counted.get(table, 0)), *connection.execute(stored).fetchone())
+    newest["scans"] = max(newest["scans"], *connection.execute(learnt).fetchone())
+    return newest
+
+
+def _count_above(database: PostgresDatabase, name: str, newest: int, shards: Sequence[str]) -> None:
+    """No database may give a number that the source gave."""
     for shard in shards:
         with database.everything(shard, "write") as connection:
             count_above(connection, name, newest)

@@ -30,8 +30,7 @@ NUMBERED = {  # table -> its identity column
 LISTED = {"directory": "seq", "keys": "seq"}  # in the directory alone
 _LOCK = 0x53747269  # of whoever gives numbers to databases: "Stri"
 _COUNTER = """
-    SELECT start_value AS first, increment_by AS step, coalesce(last_value, 0) AS newest
-    FROM pg_sequences
+    SELECT schemaname, sequencename, start_value AS first, increment_by AS step FROM pg_sequences
     WHERE format('%%I.%%I', schemaname, sequencename)::regclass
         = pg_get_serial_sequence(%s, %s)::regclass
 """
@@ -114,10 +113,16 @@ def _column(table: str) -> str:
 
 
 def _counter(connection: psycopg.Connection[Any], table: str) -> tuple[int, int, int]:
-    """(first, step, newest) number of a table."""
+    """(first, step, newest) number of a table; no number above the newest was given."""
     row = connection.execute(_COUNTER, (table, _column(table))).fetchone()
     if row is None:
         raise CatalogFailure("a table of the database does not count its rows")
-    values = row.values() if isinstance(row, dict) else row
-    first, step, newest = map(int, values)
-    return first, step, newest
+    schema, sequence, first, step = _values(row)
+    # The view ``pg_sequences`` knows no number of a counter that was set and not used since.
+    state = sql.SQL("SELECT last_value, is_called FROM {}").format(sql.Identifier(schema, sequence))
+    ((last, is_called),) = map(_values, connection.execute(state).fetchall())
+    return int(first), int(step), int(last) if is_called else int(last) - 1
+
+
+def _values(row: Any) -> tuple[Any, ...]:
+    return tuple(row.values()) if isinstance(row, dict) else tuple(row)
