@@ -36,6 +36,7 @@ ServiceError
 ├── UnknownItem                this workspace has no such name or id
 │   └── NoThumbnail            the scan is there, and its picture was not stored
 ├── Conflict                   the request contradicts what is stored
+│   ├── Erased                 what it has read or brings was erased meanwhile
 │   ├── NameTaken              another resource has this name
 │   ├── IdempotencyConflict    the Idempotency-Key was used for another request
 │   ├── EncoderMismatch        belongs to another encoder than the loaded one
@@ -206,11 +207,7 @@ class InvalidToken(Unauthenticated):
 
 
 class TooManyFailedKeys(Unauthenticated):
-    """Too many unknown keys came from one address; known keys go on working.
-
-    Attributes:
-        retry_after_s: when the next unknown key is answered with 401 again.
-    """
+    """Too many unknown keys came from one address; 401 again after ``retry_after_s``."""
 
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message)
@@ -270,6 +267,12 @@ class Conflict(ServiceError):
     """The request contradicts what is stored."""
 
 
+class Erased(Conflict):
+    """What the request has read or brings was erased meanwhile."""
+
+    code = "conflict"  # callers need not tell it from other conflicts
+
+
 class NameTaken(Conflict):
     """Another resource of this workspace already has the name."""
 
@@ -323,11 +326,7 @@ class Overloaded(ServiceError):
 
 
 class IdentityProviderFailure(ServiceError):
-    """The identity provider does not answer, and its keys are missing or too old.
-
-    Attributes:
-        retry_after_s: when it is asked again.
-    """
+    """The identity provider, asked again after ``retry_after_s``, does not give its keys."""
 
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message)

@@ -59,6 +59,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.UnknownItem: 404,
     errors.NoThumbnail: 404,
     errors.Conflict: 409,
+    errors.Erased: 409,
     errors.NameTaken: 409,
     errors.IdempotencyConflict: 409,
     errors.EncoderMismatch: 409,

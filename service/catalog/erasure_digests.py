@@ -1,6 +1,6 @@
 """Which scans, subjects and studies erasures are of, found by their digests."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from service.catalog.erasure_ledger import (
 from service.catalog.ids import subject_digest, timestamp
 from service.catalog.plain_text import name_of
 from service.catalog.records import NewScan
+from service.errors import Erased, ServiceError
 
 
 def erasure_of(column: str, workspace_id: str, value: str) -> Erasure:
@@ -38,6 +39,28 @@ def was_erased(times: Mapping[tuple[str, str], str], workspace_id: str, scan: Ne
         digests.append(("study", digest_of_kind("study", workspace_id, study_id)))
     made_at = scan.created_at
     return made_at is not None and any(made_at <= times.get(digest, "") for digest in digests)
+
+
+def unless_erased(
+    scans: Sequence[NewScan],
+    times: Mapping[tuple[str, str], str],
+    workspace_id: str,
+    named: Callable[[NewScan], NewScan],
+) -> list[NewScan | ServiceError]:
+    """Each scan, or an Erased in its place.
+
+    Args:
+        times: as ``was_erased``.
+        named: gives a scan the pseudonyms of the workspace. An erasure names those, and an old
+            export may still have the ids as they were given.
+    """
+    gone = Erased("the subject or study of the scan was erased after the scan was first stored")
+    return [
+        gone
+        if was_erased(times, workspace_id, scan) or was_erased(times, workspace_id, named(scan))
+        else scan
+        for scan in scans
+    ]
 
 
 class ErasuresSince:

@@ -219,6 +219,7 @@ class Gallery:
         scans: Sequence[NewScan],
         *,
         encoder_id: str | None = None,
+        unless_erased: bool = False,
     ) -> list[StoredScan | ServiceError]:
         """Store scans and index those of the loaded encoder; see ``Catalog.add_scans``.
 
@@ -227,7 +228,8 @@ class Gallery:
         """
         origin = encoder_id or self._encoder_id
         with self.vector_search.writing():
-            stored = self._catalog.add_scans(workspace_id, name, scans, encoder_id=origin)
+            add = partial(self._catalog.add_scans, unless_erased=unless_erased)
+            stored = add(workspace_id, name, scans, encoder_id=origin)
             if origin == self._encoder_id:
                 self._index(workspace_id, name, stored, [scan.embedding_D for scan in scans])
         self.vector_search.wake()

@@ -21,6 +21,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -36,6 +37,7 @@ from service.catalog.records import ClipFrame, Collection, ExportRow, NewScan, S
 from service.errors import (
     CatalogFailure,
     EncoderMismatch,
+    Erased,
     InputError,
     InvalidArtifact,
     NameTaken,
@@ -169,14 +171,13 @@ def import_collection(
     manifest = _verified(folder)
     _prepare(catalog, workspace_id, name, manifest)
     stored = known = ignored = erased = refused = 0
-    for whole in _read(arrow, folder, manifest):
-        gone = catalog.were_erased(workspace_id, whole)
-        batch = [scan for scan, is_gone in zip(whole, gone, strict=True) if not is_gone]
-        erased += len(whole) - len(batch)
-        answers = (store or catalog.add_scans)(
-            workspace_id, name, batch, encoder_id=manifest.encoder_id
-        )
-        for answer in answers:
+    # Who was erased is asked in the transaction that stores: an erasure may come at any moment.
+    keep = partial(store or catalog.add_scans, encoder_id=manifest.encoder_id, unless_erased=True)
+    for batch in _read(arrow, folder, manifest):
+        for answer in keep(workspace_id, name, batch):
+            if isinstance(answer, Erased):
+                erased += 1
+                continue
             if isinstance(answer, PolicyRefused):
                 refused += 1
                 continue

@@ -105,7 +105,13 @@ class ScanCatalog(Protocol):
     """Single scans and pages of scans."""
 
     def add_scans(
-        self, workspace_id: str, collection: str, scans: Sequence[NewScan], *, encoder_id: str
+        self,
+        workspace_id: str,
+        collection: str,
+        scans: Sequence[NewScan],
+        *,
+        encoder_id: str,
+        unless_erased: bool = False,
     ) -> list[StoredScan | ServiceError]:
         """Store scans in one transaction; item i answers scan i.
 
@@ -116,6 +122,11 @@ class ScanCatalog(Protocol):
         scan has the ``scan_id``, and an InputError if the scan cannot be stored (embedding not
         finite float32 of the collection's width; ids, labels or attributes that ``plain_text``
         refuses, NaN, beyond 64 bits); the other scans are stored.
+
+        Args:
+            unless_erased: store no scan whose subject or study was erased after the scan was first
+                stored (``created_at``); the answer is an Erased. An erasure comes before the
+                transaction or after it, and in both cases nothing is left.
 
         Raises:
             UnknownItem: no such collection.
@@ -355,9 +366,6 @@ class ErasureCatalog(Protocol):
         Raises:
             UnknownItem: no such collection.
         """
-
-    def were_erased(self, workspace_id: str, scans: Sequence[NewScan]) -> list[bool]:
-        """Whether the subject or study of each scan was erased after the scan was first stored."""
 
     def settle_erasures(self) -> bool:
         """Write every erasure to the folder of the backups that is not there yet.

@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 from psycopg.rows import DictRow
 
+from service.catalog.copying.copied_rows import in_place
+from service.catalog.erasure_digests import unless_erased as without_erased
 from service.catalog.ids import now
 from service.catalog.policies.intake_rules import IntakeRules
 from service.catalog.policies.policy_records import AdmitUsage
 from service.catalog.policies.postgres_policies import admit_usage, count_for_key
+from service.catalog.postgres.erasure.postgres_erasure import erasure_times
 from service.catalog.postgres.postgres_database import Connection
-from service.catalog.postgres.postgres_locks import lock_erasures
+from service.catalog.postgres.postgres_locks import keep_erasures_away, lock_erasures
 from service.catalog.postgres.postgres_rows import (
     PostgresTable,
     decode,
@@ -126,14 +129,27 @@ class PostgresScanWrites(PostgresTable):
     """The part of the catalog that changes scans."""
 
     def add_scans(
-        self, workspace_id: str, collection: str, scans: Sequence[NewScan], *, encoder_id: str
+        self,
+        workspace_id: str,
+        collection: str,
+        scans: Sequence[NewScan],
+        *,
+        encoder_id: str,
+        unless_erased: bool = False,
     ) -> list[StoredScan | ServiceError]:
         rules, admit = self._rules.intake(workspace_id), self._rules.admission(workspace_id)
         payer = self._rules.payer()
         with self._database.write(workspace_id) as connection:
+            if unless_erased:  # an erasure that began would not see what is stored here
+                keep_erasures_away(connection, workspace_id)
             parent = require_collection(connection, workspace_id, collection, lock=True)
             require_encoder(parent["encoder_id"], encoder_id)
-            return store_scans(connection, parent, scans, rules, admit, payer)
+            choices: list[NewScan | ServiceError] = list(scans)
+            if unless_erased:
+                times = erasure_times(connection, workspace_id)
+                choices = without_erased(scans, times, workspace_id, rules.named)
+            left = [choice for choice in choices if isinstance(choice, NewScan)]
+            return in_place(choices, store_scans(connection, parent, left, rules, admit, payer))
 
     def patch_scan(
         self,

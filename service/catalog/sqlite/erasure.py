@@ -10,11 +10,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from service.catalog.codec import to_columns
-from service.catalog.erasure_digests import ErasuresSince, erasure_of, was_erased
+from service.catalog.erasure_digests import ErasuresSince, erasure_of
 from service.catalog.erasure_ledger import Erasure, digest_of_kind, new_erasure, scan_digest
 from service.catalog.erasure_records import ErasedSubject
 from service.catalog.plain_text import name_of
-from service.catalog.records import NewScan, Scan
+from service.catalog.records import Scan
 from service.catalog.redaction import Redact
 from service.catalog.sqlite.rows import SqliteTable, decode, insert, require_scan
 from service.catalog.sqlite.schema import ERASURES_OF_SCHEMA_1
@@ -90,22 +90,6 @@ class SqliteErasure(SqliteTable):
             known = erasures_in(connection)
         return self._ledger.settle(known)
 
-    def were_erased(self, workspace_id: str, scans: Sequence[NewScan]) -> list[bool]:
-        sql = """
-            SELECT kind, digest, max(erased_at) FROM erasures
-            WHERE workspace_id = ? AND kind IN ('subject', 'study') GROUP BY kind, digest
-        """
-        with self._database.read() as connection:
-            times = {
-                row[:2]: row[2] for row in map(tuple, connection.execute(sql, (workspace_id,)))
-            }
-        # An erasure names the pseudonym, and an old export may still have the id as it was given.
-        named = self._rules.intake(workspace_id).named
-        return [
-            was_erased(times, workspace_id, scan) or was_erased(times, workspace_id, named(scan))
-            for scan in scans
-        ]
-
     def erase_scan(
         self, workspace_id: str, collection: str, scan_id: str, *, if_version: int | None = None
     ) -> tuple[Scan, ErasedSubject]:
@@ -150,6 +134,15 @@ class SqliteErasure(SqliteTable):
             note(connection, [whole, *others])
             forget_answers(connection, workspace_id)
         return self._finished(receipt, [whole, *others, *noted])
+
+
+def erasure_times(connection: sqlite3.Connection, workspace_id: str) -> dict[tuple[str, str], str]:
+    """(kind, digest) -> time of the last erasure, of subjects and studies."""
+    sql = """
+        SELECT kind, digest, max(erased_at) FROM erasures
+        WHERE workspace_id = ? AND kind IN ('subject', 'study') GROUP BY kind, digest
+    """
+    return {row[:2]: row[2] for row in map(tuple, connection.execute(sql, (workspace_id,)))}
 
 
 def collect(connection: sqlite3.Connection, which: str, *variables: str | int) -> None:

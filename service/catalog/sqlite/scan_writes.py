@@ -7,6 +7,8 @@ import sqlite3
 from collections.abc import Sequence
 
 from service.catalog.codec import to_columns
+from service.catalog.copying.copied_rows import in_place
+from service.catalog.erasure_digests import unless_erased as without_erased
 from service.catalog.ids import now
 from service.catalog.policies.intake_rules import IntakeRules
 from service.catalog.policies.policy_records import AdmitUsage
@@ -25,7 +27,7 @@ from service.catalog.scan_changes import (
     removes,
     require_encoder,
 )
-from service.catalog.sqlite.erasure import forget_answers
+from service.catalog.sqlite.erasure import erasure_times, forget_answers
 from service.catalog.sqlite.rows import (
     SqliteTable,
     decode,
@@ -57,14 +59,25 @@ class SqliteScanWrites(SqliteTable):
     """The part of the catalog that changes scans."""
 
     def add_scans(
-        self, workspace_id: str, collection: str, scans: Sequence[NewScan], *, encoder_id: str
+        self,
+        workspace_id: str,
+        collection: str,
+        scans: Sequence[NewScan],
+        *,
+        encoder_id: str,
+        unless_erased: bool = False,
     ) -> list[StoredScan | ServiceError]:
         rules, admit = self._rules.intake(workspace_id), self._rules.admission(workspace_id)
         payer = self._rules.payer()
         with self._database.write() as connection:
             parent = require_collection(connection, workspace_id, collection)
             require_encoder(parent["encoder_id"], encoder_id)
-            return store_scans(connection, parent, scans, rules, admit, payer)
+            choices: list[NewScan | ServiceError] = list(scans)
+            if unless_erased:
+                times = erasure_times(connection, workspace_id)
+                choices = without_erased(scans, times, workspace_id, rules.named)
+            left = [choice for choice in choices if isinstance(choice, NewScan)]
+            return in_place(choices, store_scans(connection, parent, left, rules, admit, payer))
 
     def patch_scan(
         self,

@@ -145,15 +145,15 @@ class ScanCalls(RuleBasedStateMachine):
     def add_scans(self, owner: int, collection: str, new: Any, encoder: str) -> None:
         self._store(owner, collection, new, encoder)
         self.ask("get_collection", owner, collection)
-        self.ask("were_erased", owner, new)
+        self._store(owner, collection, new, encoder, unless_erased=True)
 
     @rule(new=st.lists(scans, min_size=2, max_size=6))
     def add_more_scans(self, new: Any) -> None:
         self._store(0, "lungs", new, ENCODER)
 
-    def _store(self, owner: int, collection: str, new: Any, encoder: str) -> None:
+    def _store(self, owner: int, collection: str, new: Any, encoder: str, **options: Any) -> None:
         """Add scans, and remember their ids."""
-        answers = self.ask("add_scans", owner, collection, new, encoder_id=encoder)
+        answers = self.ask("add_scans", owner, collection, new, encoder_id=encoder, **options)
         if not isinstance(answers, Refusal):
             stored = [answer.scan for answer in answers if hasattr(answer, "scan")]
             self.scan_ids += [scan.scan_id for scan in stored]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from psycopg.rows import DictRow
 
-from service.catalog.erasure_digests import erasure_of, was_erased
+from service.catalog.erasure_digests import erasure_of
 from service.catalog.erasure_ledger import Erasure, new_erasure, scan_digest
 from service.catalog.erasure_records import ErasedSubject
 from service.catalog.plain_text import name_of
@@ -32,7 +32,7 @@ from service.catalog.postgres.postgres_rows import (
     require_scan,
     select,
 )
-from service.catalog.records import NewScan, Scan
+from service.catalog.records import Scan
 from service.catalog.redaction import Redact
 from service.catalog.validation import require_version
 from service.errors import UnknownItem
@@ -115,21 +115,6 @@ class PostgresErasure(PostgresTable):
             known += [decode(Erasure, row) for row in rows]
         return known
 
-    def were_erased(self, workspace_id: str, scans: Sequence[NewScan]) -> list[bool]:
-        query = """
-            SELECT kind, digest, max(erased_at) AS erased_at FROM erasures
-            WHERE workspace_id = %s AND kind IN ('subject', 'study') GROUP BY kind, digest
-        """
-        with self._database.read(workspace_id) as connection:
-            rows = select(connection, query, workspace_id)
-        times = {(row["kind"], row["digest"]): row["erased_at"] for row in rows}
-        # An erasure names the pseudonym, and an old export may still have the id as it was given.
-        named = self._rules.intake(workspace_id).named
-        return [
-            was_erased(times, workspace_id, scan) or was_erased(times, workspace_id, named(scan))
-            for scan in scans
-        ]
-
     def erase_scan(
         self, workspace_id: str, collection: str, scan_id: str, *, if_version: int | None = None
     ) -> tuple[Scan, ErasedSubject]:
@@ -181,6 +166,16 @@ class PostgresErasure(PostgresTable):
             note(connection, [whole, *others])
             forget_answers(connection, workspace_id)
         return self._finished(receipt, [whole, *others, *noted])
+
+
+def erasure_times(connection: Connection, workspace_id: str) -> dict[tuple[str, str], str]:
+    """(kind, digest) -> time of the last erasure, of subjects and studies."""
+    query = """
+        SELECT kind, digest, max(erased_at) AS erased_at FROM erasures
+        WHERE workspace_id = %s AND kind IN ('subject', 'study') GROUP BY kind, digest
+    """
+    rows = select(connection, query, workspace_id)
+    return {(row["kind"], row["digest"]): row["erased_at"] for row in rows}
 
 
 def forget_outcomes(connection: Connection, erasure: Erasure) -> int:
