@@ -44,10 +44,9 @@ class ClassifierCatalog(Protocol):
     def create_classifier(self, workspace_id: str, name: str, version: NewVersion) -> Classifier:
         """Store a classifier with its version 1 and publish it.
 
-        Of example scans that were deleted meanwhile only the name is stored.
-
         Raises:
             UnknownItem: no such workspace.
+            Erased: an example is a scan that is not there any more, or is of another file by now.
             NameTaken: the workspace has a classifier of this name.
             InputError: report or settings are not finite JSON values.
         """
@@ -60,11 +59,16 @@ class ClassifierCatalog(Protocol):
         *,
         publish: bool = False,
         if_revision: int | None = None,
+        gone: int = 0,
     ) -> tuple[Classifier, ClassifierVersion]:
         """Store the next version; the published one stays unless ``publish``.
 
+        Args:
+            gone: how many of the examples were gone already when they were read.
+
         Raises:
             UnknownItem: no such classifier, or it does not have an ``example_id``.
+            Erased: more of them are gone, so the version has learnt from what was erased.
             PreconditionFailed: ``if_revision`` is not the current revision.
             InputError: report or settings are not finite JSON values.
         """

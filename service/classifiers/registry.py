@@ -16,6 +16,7 @@ from service.catalog.records import (
     VersionExample,
 )
 from service.classifiers.comparison import Comparison, compare_versions
+from service.classifiers.erased_meanwhile import again_when_erased
 from service.classifiers.evaluation import ClassifierEvaluator, Evaluation
 from service.classifiers.examples import Changes, Example, Examples, group_of
 from service.classifiers.fitting import UnlabelledSelection
@@ -65,6 +66,7 @@ class ClassifierRegistry:
         self._sources = SourceRefit(catalog, store)
         self.upload_views = UploadViews(catalog, store)
 
+    @again_when_erased
     def fit(
         self,
         workspace_id: str,
@@ -125,6 +127,7 @@ class ClassifierRegistry:
         for name in sorted(names):
             self._store.sources.check_collection(workspace_id, name)
 
+    @again_when_erased
     def change(
         self,
         workspace_id: str,
@@ -180,6 +183,7 @@ class ClassifierRegistry:
         if request.source is not None:
             self.check_sources(workspace_id, request.source)
 
+    @again_when_erased
     def refit(
         self,
         workspace_id: str,

@@ -11,6 +11,7 @@ from typing import Any
 
 from service.catalog.interface import Catalog
 from service.catalog.records import Author, Classifier, ClassifierVersion, NewVersion
+from service.classifiers.erased_meanwhile import again_when_erased
 from service.classifiers.examples import Changes, Examples, changed
 from service.classifiers.examples import without_repetitions as unrepeated
 from service.classifiers.fitting import (
@@ -161,6 +162,7 @@ class ClassifierStore:
             workspace_id, name, version, publish=publish, if_revision=if_revision
         )
 
+    @again_when_erased
     def refit(
         self, workspace_id: str, name: str, author: Author
     ) -> tuple[Classifier, ClassifierVersion] | None:

@@ -17,6 +17,7 @@ from service.catalog.records import (
     NewExample,
     NewVersion,
 )
+from service.classifiers.erased_meanwhile import again_when_erased
 from service.classifiers.evaluation import ClassifierEvaluator
 from service.classifiers.examples import class_name
 from service.classifiers.fitting import MULTI, REPORT_DIGITS
@@ -139,6 +140,7 @@ class Thresholds:
             chosen.append(replace(of_class, request=request))
         return chosen
 
+    @again_when_erased
     def store(
         self,
         workspace_id: str,
@@ -162,10 +164,11 @@ class Thresholds:
             PreconditionFailed: ``if_revision`` is not the current one.
         """
         chosen = self.choose(workspace_id, name, base, requests)
-        start = self._catalog.get_version(workspace_id, name, base)
         examples = self._catalog.version_examples(workspace_id, name, base)
-        model = from_bytes(start.artifact)
+        model = from_bytes(self._catalog.get_version(workspace_id, name, base).artifact)
         unlabelled, _ = self._catalog.version_unlabelled(workspace_id, name, base, dim=model.width)
+        # After the examples: of those that are gone by then, it has no scores any more.
+        start = self._catalog.get_version(workspace_id, name, base)
         thresholds = {choice.request.label: choice.threshold for choice in chosen}
         settings = {k: v for k, v in start.settings.items() if k not in _OF_ONE_CHANGE}
         settings |= {"base_version": base, POINTS: [choice.to_json() for choice in chosen]}
@@ -184,8 +187,9 @@ class Thresholds:
             author=author,
             kind=start.kind,
         )
+        gone = sum(not example.is_kept for example in (*examples, *unlabelled))
         return self._catalog.add_version(
-            workspace_id, name, version, publish=publish, if_revision=if_revision
+            workspace_id, name, version, publish=publish, if_revision=if_revision, gone=gone
         )
 
 

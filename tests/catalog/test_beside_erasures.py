@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from service.catalog.filter_records import ScanFilter
-from service.catalog.records import StoredScan
-from service.errors import Erased
+from service.catalog.records import UNLABELLED, NewExample, NewVersion, StoredScan
+from service.errors import Erased, UnknownItem
 from service.gallery.parquet import export_collection, import_collection
 from tests.catalog.conftest import DIM, ENCODER
 
@@ -26,6 +26,17 @@ def old(new_scan):
         return new_scan(n, embedding_D=embedding_D, **(values | fields))
 
     return build
+
+
+def learnt(*examples):
+    """A version that was fitted from these examples."""
+    scores = bytes(range(1, 1 + len(examples)))
+    return NewVersion("enc_1", ("a", "b"), b"{}", {}, out_of_fold=scores, examples=examples)
+
+
+def example(scan, label="a", group=0):
+    """What a fit has read of a scan."""
+    return NewExample(label, group, scan=("lungs", scan.scan_id), sha256=scan.image.sha256)
 
 
 def ids(catalog, owner, collection):
@@ -76,3 +87,50 @@ def test_a_patient_who_comes_back_after_the_erasure_is_stored(catalog, ours, old
     scans = [old(1, "p1"), old(2, "p1", created_at=None), old(3, None)]
     answers = catalog.add_scans(ours, "lungs", scans, encoder_id=ENCODER, unless_erased=True)
     assert [type(answer) for answer in answers] == [Erased, StoredScan, StoredScan]
+
+
+@pytest.mark.parametrize("group", [0, UNLABELLED])
+def test_a_fit_that_read_an_erased_scan_is_not_stored(catalog, ours, old, group):
+    scans = [old(n, f"p{n}") for n in range(3)]
+    catalog.add_scans(ours, "lungs", scans, encoder_id=ENCODER)
+    version = learnt(example(scans[1], "b"), example(scans[0], "", group))
+    catalog.erase_subject(ours, "p0")
+    with pytest.raises(Erased):
+        catalog.create_classifier(ours, "k", version)
+    with pytest.raises(UnknownItem):
+        catalog.get_classifier(ours, "k")
+    catalog.create_classifier(ours, "k", learnt(example(scans[1]), example(scans[2], "b")))
+    with pytest.raises(Erased):
+        catalog.add_version(ours, "k", version)
+    assert catalog.get_classifier(ours, "k").latest == 1
+
+
+def test_a_scan_of_another_file_does_not_stand_for_the_one_that_a_fit_has_read(catalog, ours, old):
+    read = old(1, "p1")
+    catalog.add_scans(ours, "lungs", [read], encoder_id=ENCODER)
+    catalog.erase_subject(ours, "p1")
+    catalog.add_scans(ours, "lungs", [old(2, "p2", scan_id="s1")], encoder_id=ENCODER)
+    with pytest.raises(Erased):
+        catalog.create_classifier(ours, "k", learnt(example(read)))
+
+
+def test_a_version_of_earlier_examples_is_not_stored_when_more_are_gone_than_it_knows(
+    catalog, ours, old
+):
+    scans = [old(n, f"p{n}") for n in range(3)]
+    catalog.add_scans(ours, "lungs", scans, encoder_id=ENCODER)
+    upload = NewExample("b", 3, sha256="0" * 64, subject_id="p3", embedding_D=scans[0].embedding_D)
+    examples = [example(scan, group=n) for n, scan in enumerate(scans)]
+    catalog.create_classifier(ours, "k", learnt(*examples, upload))
+
+    def again(gone):
+        known = catalog.version_examples(ours, "k", 1)
+        version = learnt(*(NewExample(e.label, e.group, e.example_id) for e in known))
+        return catalog.add_version(ours, "k", version, gone=gone)[1].number
+
+    assert again(gone=0) == 2
+    for gone, patient in enumerate(("p1", "p3")):  # a scan, then an upload
+        catalog.erase_subject(ours, patient)
+        with pytest.raises(Erased):
+            again(gone=gone)
+        assert again(gone=gone + 1) == 3 + gone

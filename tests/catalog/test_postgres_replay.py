@@ -104,7 +104,7 @@ def erased(opened, copied, postgres_url, shelf):
     catalog.add(ours, 3)
     catalog.add(ours, 4, subject_id="stays")
     catalog.add(ours, 5, "gone")
-    stored = NewExample("x", 1, scan=("lungs", "s1"), sha256="f")
+    stored = NewExample("x", 1, scan=("lungs", "s1"))
     teach(catalog, ours, "k", upload(SECRET), stored, upload("stays"))
     teach(catalog, ours, "deleted", upload(f"{SECRET}-classifier"))
     for n, patient in enumerate((SECRET, "stays")):

@@ -129,12 +129,11 @@ def test_a_scan_id_used_again_does_not_blame_the_classifier(catalog, ours, add):
 
 def test_what_a_classifier_learnt_from_outlives_the_scans(catalog, place, ours, add):
     add(1, scan_id="x", subject_id="p1")
-    pairs = (("lungs", "x"), ("lungs", "already gone"))
-    catalog.create_classifier(ours, "b-lines", new_version(*pairs))
+    catalog.create_classifier(ours, "b-lines", new_version(("lungs", "x")))
     catalog.erase_subject(ours, "p1")
     catalog.delete_collection(ours, "lungs")
     rows = place.sql("SELECT collection, scan_id FROM classifier_examples")
-    assert set(rows) == set(pairs)
+    assert rows == [("lungs", "x")]
 
 
 def test_erasing_an_unknown_subject_is_an_unknown_item(catalog, ours, add):

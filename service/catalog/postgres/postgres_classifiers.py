@@ -76,6 +76,7 @@ class PostgresClassifiers(PostgresTable):
         *,
         publish: bool = False,
         if_revision: int | None = None,
+        gone: int = 0,
     ) -> tuple[Classifier, ClassifierVersion]:
         version = self._obeying(workspace_id, version)
         with self._database.write(workspace_id) as connection:
@@ -83,7 +84,7 @@ class PostgresClassifiers(PostgresTable):
             row = require_classifier(connection, workspace_id, name, lock=True)
             require_version(row["revision"], if_revision)
             number = _latest(connection, row) + 1
-            _insert_version(connection, row, number, version)
+            _insert_version(connection, row, number, version, gone)
             _publish(connection, row, number if publish else row["published"])
             row = require_classifier(connection, workspace_id, name)
             return _classifier(connection, row), _version(connection, row, number)
@@ -189,7 +190,9 @@ def _publish(connection: Connection, row: DictRow, published: int) -> None:
     connection.execute(update, (published, row["seq"]))
 
 
-def _insert_version(connection: Connection, row: DictRow, number: int, version: NewVersion) -> None:
+def _insert_version(
+    connection: Connection, row: DictRow, number: int, version: NewVersion, gone: int = 0
+) -> None:
     columns = {
         "workspace_id": row["workspace_id"],
         "classifier_seq": row["seq"],
@@ -199,4 +202,4 @@ def _insert_version(connection: Connection, row: DictRow, number: int, version: 
     }
     values = columns | to_columns(version)
     version_seq = insert(connection, "classifier_versions", values, returning="seq")
-    add_examples(connection, row, int(version_seq), version.examples)
+    add_examples(connection, row, int(version_seq), version.examples, gone)

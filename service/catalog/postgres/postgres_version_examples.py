@@ -21,6 +21,7 @@ from service.catalog.plain_text import name_of, require_optional_name
 from service.catalog.postgres.postgres_database import Connection
 from service.catalog.postgres.postgres_rows import PostgresTable, select, sent_vectors
 from service.catalog.records import UNLABELLED, NewExample, VersionExample
+from service.catalog.stored_examples import ScanRows, kept_rows, lost_scans, require_kept
 from service.catalog.validation import require_text
 from service.errors import UnknownItem
 
@@ -58,8 +59,15 @@ _INSERT = """
     RETURNING example_id, seq
 """
 _SCAN_ROWS = """
-    SELECT s.scan_id, s.row_id FROM collections AS c JOIN scans AS s USING (collection_id)
+    SELECT s.scan_id, s.row_id, s.sha256 FROM collections AS c JOIN scans AS s USING (collection_id)
     WHERE c.workspace_id = %s AND c.name = %s AND s.scan_id = ANY(%s::text[])
+"""
+# As ``is_kept`` of an example.
+_PLACES = """
+    SELECT e.example_id, e.seq, e.vector IS NOT NULL OR w.row_id IS NOT NULL AS is_kept
+    FROM classifier_examples AS e LEFT JOIN scan_vectors AS w
+    ON w.row_id = e.scan_row_id AND w.workspace_id = e.workspace_id
+    WHERE e.classifier_seq = %s
 """
 _LINK = """
     INSERT INTO version_examples
@@ -143,13 +151,18 @@ def add_examples(
     classifier: DictRow,
     version_seq: int,
     examples: Sequence[NewExample],
+    gone: int = 0,
 ) -> None:
     """Store the new examples, and list all examples as those of the version.
 
     The transaction keeps erasures away (``keep_erasures_away``).
 
+    Args:
+        gone: how many of the examples were gone when they were read.
+
     Raises:
         UnknownItem: the classifier does not have an ``example_id``.
+        Erased: more of them are gone.
         InputError: text or a vector that cannot be stored.
     """
     if not examples:
@@ -159,11 +172,14 @@ def add_examples(
         require_text(label, "a label")
     new = [example for example in examples if example.example_id is None]
     known = _places(connection, classifier["seq"]) if len(new) < len(examples) else {}
-    fresh = iter(_insert_new(connection, classifier, new))
-    places = [next(fresh) if name is None else known.get(name) for name in example_ids]
-    if None in places:
-        missing = places.count(None)
+    stored, lost = _insert_new(connection, classifier, new)
+    named = [name for name in example_ids if name is not None]
+    missing = sum(name not in known for name in named)
+    if missing:
         raise UnknownItem(f"the classifier does not have {missing} of the named examples")
+    require_kept(lost + sum(not known[name][1] for name in named), gone)
+    fresh = iter(stored)
+    places = [next(fresh) if name is None else known[name][0] for name in example_ids]
     owner = (version_seq, classifier["workspace_id"])
     columns = (list(range(len(examples))), places, list(labels), list(groups))
     connection.execute(_LINK, (*owner, *columns))
@@ -171,20 +187,21 @@ def add_examples(
 
 def _insert_new(
     connection: Connection, classifier: DictRow, new: Sequence[NewExample]
-) -> list[int]:
-    """Store examples; return their ``seq`` in the same order."""
+) -> tuple[list[int], int]:
+    """Store examples; return their ``seq`` in the same order, and how many scans are gone."""
     if not new:
-        return []
+        return [], 0
     # Ascending, so that the index over them only grows at its end.
     ids = sorted(new_ids("exm", len(new)))
     _, _, _, scans, sha256s, subject_ids, study_ids, embeddings = zip(*new, strict=True)
     scans = tuple(None if scan is None else (scan[0], name_of(scan[1])) for scan in scans)
-    row_ids = _scan_rows(connection, classifier["workspace_id"], scans)
+    rows = _scan_rows(connection, classifier["workspace_id"], scans)
+    row_ids = kept_rows(scans, sha256s, rows)
     columns: tuple[Sequence[Any], ...] = (
         ids,
         [None if scan is None else scan[0] for scan in scans],
         [None if scan is None else scan[1] for scan in scans],
-        [row_ids.get(scan) for scan in scans],
+        row_ids,
         sha256s,
         [require_optional_name(subject_id, "a subject id") for subject_id in subject_ids],
         [require_optional_name(study_id, "a study id") for study_id in study_ids],
@@ -198,7 +215,7 @@ def _insert_new(
         part = [list(column[start : start + step]) for column in columns]
         for row in connection.execute(_INSERT, (*owner, *part)):
             places[row["example_id"]] = row["seq"]
-    return [places[example_id] for example_id in ids]
+    return [places[example_id] for example_id in ids], lost_scans(scans, row_ids)
 
 
 def _checked(embedding_D: npt.NDArray[np.float32]) -> Vector:
@@ -208,24 +225,24 @@ def _checked(embedding_D: npt.NDArray[np.float32]) -> Vector:
 
 def _scan_rows(
     connection: Connection, workspace_id: str, scans: Sequence[tuple[str, str] | None]
-) -> dict[tuple[str, str] | None, int]:
-    """(collection, scan_id) -> row_id of the scans that exist; one query per collection."""
+) -> ScanRows:
+    """The scans that exist; one query per collection."""
     by_collection: defaultdict[str, list[str]] = defaultdict(list)
     for scan in scans:
         if scan is not None:
             by_collection[scan[0]].append(scan[1])
     return {
-        (collection, row["scan_id"]): row["row_id"]
+        (collection, row["scan_id"]): (row["row_id"], row["sha256"])
         for collection, scan_ids in by_collection.items()
         # Sorted as the index is, which makes the look-up sequential.
         for row in select(connection, _SCAN_ROWS, workspace_id, collection, sorted(scan_ids))
     }
 
 
-def _places(connection: Connection, classifier_seq: int) -> dict[str, int]:
-    """example_id -> seq of all examples of a classifier, in one query."""
-    query = "SELECT example_id, seq FROM classifier_examples WHERE classifier_seq = %s"
-    return {row["example_id"]: row["seq"] for row in select(connection, query, classifier_seq)}
+def _places(connection: Connection, classifier_seq: int) -> dict[str, tuple[int, bool]]:
+    """example_id -> (seq, is_kept) of all examples of a classifier, in one query."""
+    rows = select(connection, _PLACES, classifier_seq)
+    return {row["example_id"]: (row["seq"], row["is_kept"]) for row in rows}
 
 
 def _example(row: tuple[Any, ...]) -> VersionExample:

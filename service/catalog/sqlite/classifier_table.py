@@ -64,13 +64,14 @@ class SqliteClassifiers(SqliteTable):
         *,
         publish: bool = False,
         if_revision: int | None = None,
+        gone: int = 0,
     ) -> tuple[Classifier, ClassifierVersion]:
         version = self._obeying(workspace_id, version)
         with self._database.write() as connection:
             row = require_classifier(connection, workspace_id, name)
             require_version(row["revision"], if_revision)
             number = int(connection.execute(_LATEST, (row["seq"],)).fetchone()[0]) + 1
-            _insert_version(connection, row, number, version)
+            _insert_version(connection, row, number, version, gone)
             _publish(connection, row, number if publish else row["published"])
             row = require_classifier(connection, workspace_id, name)
             return _classifier(connection, row), _version(connection, row, number)
@@ -161,7 +162,11 @@ def _publish(connection: sqlite3.Connection, row: sqlite3.Row, published: int) -
 
 
 def _insert_version(
-    connection: sqlite3.Connection, row: sqlite3.Row, number: int, version: NewVersion
+    connection: sqlite3.Connection,
+    row: sqlite3.Row,
+    number: int,
+    version: NewVersion,
+    gone: int = 0,
 ) -> None:
     columns = {
         "workspace_id": row["workspace_id"],
@@ -171,4 +176,4 @@ def _insert_version(
         "examples": version.labelled,
     }
     version_seq = insert(connection, "classifier_versions", columns | to_columns(version))
-    add_examples(connection, row, int(version_seq or 0), version.examples)
+    add_examples(connection, row, int(version_seq or 0), version.examples, gone)

@@ -17,6 +17,7 @@ from service.catalog.ids import new_ids
 from service.catalog.plain_text import name_of, require_optional_name
 from service.catalog.records import UNLABELLED, NewExample, VersionExample
 from service.catalog.sqlite.rows import SqliteTable, json_list
+from service.catalog.stored_examples import ScanRows, kept_rows, lost_scans, require_kept
 from service.catalog.validation import require_text
 from service.errors import UnknownItem
 
@@ -47,8 +48,15 @@ _INSERT_EXAMPLE = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _SCAN_ROWS = """
-    SELECT s.scan_id, s.row_id FROM collections AS c JOIN scans AS s USING (collection_id)
+    SELECT s.scan_id, s.row_id, s.sha256 FROM collections AS c JOIN scans AS s USING (collection_id)
     WHERE c.workspace_id = ? AND c.name = ? AND s.scan_id IN (SELECT value FROM json_each(?))
+"""
+# As ``is_kept`` of an example.
+_PLACES = """
+    SELECT e.example_id, e.seq, e.vector IS NOT NULL OR w.row_id IS NOT NULL
+    FROM classifier_examples AS e LEFT JOIN scan_vectors AS w
+    ON w.row_id = e.scan_row_id AND w.workspace_id = e.workspace_id
+    WHERE e.classifier_seq = ?
 """
 _LINK = """
     INSERT INTO version_examples
@@ -107,11 +115,16 @@ def add_examples(
     classifier: sqlite3.Row,
     version_seq: int,
     examples: Sequence[NewExample],
+    gone: int = 0,
 ) -> None:
     """Store the new examples, and list all examples as those of the version.
 
+    Args:
+        gone: how many of the examples were gone when they were read.
+
     Raises:
         UnknownItem: the classifier does not have an ``example_id``.
+        Erased: more of them are gone.
         InputError: text or a vector that cannot be stored.
     """
     if not examples:
@@ -123,14 +136,15 @@ def add_examples(
     workspace_id = classifier["workspace_id"]
     new = [example for example in examples if example.example_id is None]
     first = _next_place(connection)
-    if new:
-        _insert_new(connection, classifier, first, new)
+    lost = _insert_new(connection, classifier, first, new) if new else 0
     known = _places(connection, classifier["seq"]) if len(new) < len(examples) else {}
     fresh = count(first)
-    places = [next(fresh) if name is None else known.get(name) for name in example_ids]
-    if None in places:
-        missing = places.count(None)
+    named = [name for name in example_ids if name is not None]
+    missing = sum(name not in known for name in named)
+    if missing:
         raise UnknownItem(f"the classifier does not have {missing} of the named examples")
+    require_kept(lost + sum(not known[name][1] for name in named), gone)
+    places = [next(fresh) if name is None else known[name][0] for name in example_ids]
     total = len(examples)
     owner = (repeat(version_seq, total), repeat(workspace_id, total))
     columns = (*owner, range(total), places, labels, groups)
@@ -139,12 +153,14 @@ def add_examples(
 
 def _insert_new(
     connection: sqlite3.Connection, classifier: sqlite3.Row, first: int, new: Sequence[NewExample]
-) -> None:
+) -> int:
+    """Store examples with ascending ``seq``; return how many are scans that are gone."""
     # Ascending, so that the index over them only grows at its end.
     ids = sorted(new_ids("exm", len(new)))
     _, _, _, scans, sha256s, subject_ids, study_ids, embeddings = zip(*new, strict=True)
     scans = tuple(None if scan is None else (scan[0], name_of(scan[1])) for scan in scans)
-    row_ids = _scan_rows(connection, classifier["workspace_id"], scans)
+    rows = _scan_rows(connection, classifier["workspace_id"], scans)
+    row_ids = kept_rows(scans, sha256s, rows)
     columns = (
         range(first, first + len(new)),
         repeat(classifier["workspace_id"], len(new)),
@@ -152,13 +168,14 @@ def _insert_new(
         ids,
         [None if scan is None else scan[0] for scan in scans],
         [None if scan is None else scan[1] for scan in scans],
-        [row_ids.get(scan) for scan in scans],
+        row_ids,
         sha256s,
         [require_optional_name(subject_id, "a subject id") for subject_id in subject_ids],
         [require_optional_name(study_id, "a study id") for study_id in study_ids],
         [None if vector is None else encode_vector(vector, vector.size) for vector in embeddings],
     )
     connection.executemany(_INSERT_EXAMPLE, zip(*columns, strict=True))
+    return lost_scans(scans, row_ids)
 
 
 def _next_place(connection: sqlite3.Connection) -> int:
@@ -170,16 +187,16 @@ def _next_place(connection: sqlite3.Connection) -> int:
 
 def _scan_rows(
     connection: sqlite3.Connection, workspace_id: str, scans: Sequence[tuple[str, str] | None]
-) -> dict[tuple[str, str] | None, int]:
-    """(collection, scan_id) -> row_id of the scans that exist; one query per collection."""
+) -> ScanRows:
+    """The scans that exist; one query per collection."""
     by_collection: defaultdict[str, list[str]] = defaultdict(list)
     for scan in scans:
         if scan is not None:
             by_collection[scan[0]].append(scan[1])
     return {
-        (collection, scan_id): row_id
+        (collection, scan_id): (row_id, sha256)
         for collection, scan_ids in by_collection.items()
-        for scan_id, row_id in connection.execute(
+        for scan_id, row_id, sha256 in connection.execute(
             # Sorted as the index is, which makes the look-up sequential.
             _SCAN_ROWS,
             (workspace_id, collection, json_list(sorted(scan_ids))),
@@ -187,10 +204,10 @@ def _scan_rows(
     }
 
 
-def _places(connection: sqlite3.Connection, classifier_seq: int) -> dict[str, int]:
-    """example_id -> seq of all examples of a classifier, in one query."""
-    sql = "SELECT example_id, seq FROM classifier_examples WHERE classifier_seq = ?"
-    return dict(connection.execute(sql, (classifier_seq,)).fetchall())
+def _places(connection: sqlite3.Connection, classifier_seq: int) -> dict[str, tuple[int, bool]]:
+    """example_id -> (seq, is_kept) of all examples of a classifier, in one query."""
+    rows = connection.execute(_PLACES, (classifier_seq,))
+    return {example_id: (seq, bool(is_kept)) for example_id, seq, is_kept in rows}
 
 
 def _example(row: tuple[Any, ...]) -> VersionExample:

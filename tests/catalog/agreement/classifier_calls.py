@@ -85,6 +85,7 @@ class ClassifierCalls(ScanCalls):
         drawn=examples,
         publish=st.booleans(),
         revision=versions,
+        gone=st.sampled_from([0, 1, 9, 9]),
     )
     def add_version(
         self,
@@ -94,9 +95,11 @@ class ClassifierCalls(ScanCalls):
         drawn: Any,
         publish: bool,
         revision: Any,
+        gone: int,
     ) -> None:
         new = self._version(version, drawn)
-        added = self.ask("add_version", owner, name, new, publish=publish, if_revision=revision)
+        options = {"publish": publish, "if_revision": revision, "gone": gone}
+        added = self.ask("add_version", owner, name, new, **options)
         if not isinstance(added, Refusal):
             self._learn(owner, name, added[1].number)
 
