@@ -104,6 +104,17 @@ def test_a_part_of_a_large_frame_is_searched_at_the_size_of_the_frame(finder: Te
     assert shifted(in_part, *part[:2]) == pytest.approx(whole, abs=cell)
 
 
+def test_what_was_cut_out_of_a_scan_is_not_searched_because_there_it_finds_tissue(
+    finder: TextFinder,
+) -> None:
+    small = np.zeros((60, 60), np.uint8)
+    say(small, "DOE", 8, 36, size=0.5)
+    large = cv2.resize(small, (240, 240), interpolation=cv2.INTER_CUBIC)
+    assert finder.find(small) == ()
+    assert finder.find(large)
+    assert finder.find(small, frame_side_px=240)  # a part of a larger frame is searched
+
+
 def outer(found: tuple[TextBox, ...]) -> tuple[int, ...]:
     """The box around all that was found."""
     corners = np.array([item.box for item in found])

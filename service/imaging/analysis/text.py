@@ -25,6 +25,7 @@ TextNetwork: TypeAlias = Callable[[Floats], Floats]
 NETWORK = Path(__file__).with_name("text_finder.onnx")
 CELL_PX = 4  # in the picture that the network gets
 WORK_SIDE_PX = 960  # a longer frame is shrunk to this: its letters stay 6 px and more
+LEAST_SIDE_PX = 96  # smaller frames were cut out of scans, and what looks like writing is tissue
 SECOND_SIDE_PX = 160  # at half this size the network finds headings; smaller frames have none
 SEED_LOGIT = 2.0  # a box needs one cell of at least this logit
 GROW_LOGIT = 0.0  # and includes neighbours above this one
@@ -57,7 +58,7 @@ class TextFinder:
         self._network = network
 
     def find(self, frame: Pixels, *, frame_side_px: int | None = None) -> tuple[TextBox, ...]:
-        """Boxes of burned-in text, top first.
+        """Boxes of burned-in text, top first; none in a frame below ``LEAST_SIDE_PX``.
 
         Args:
             frame: uint8 (h, w) or (h, w, 3); the brightest channel is searched, so that red and
@@ -67,6 +68,8 @@ class TextFinder:
         """
         height, width = frame.shape[:2]
         side_px = frame_side_px or max(height, width)
+        if side_px < LEAST_SIDE_PX:
+            return ()
         small = at_work_size(frame, side_px)
         scale = small.shape[1] / width
         grey_hw = small if small.ndim == 2 else brightest(small)
