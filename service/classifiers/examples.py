@@ -9,8 +9,9 @@ Shape suffixes: N examples, D embedding width, V views of an example.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import chain
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from service.errors import (
 from service.fewshot.fit import MAX_CLASS_NAME
 from service.fewshot.label_quality import in_conflict
 
+Ids: TypeAlias = tuple[str | None, str | None]  # of the subject and the study
+
 
 class Example(NamedTuple):
     """One labelled embedding.
@@ -32,7 +35,7 @@ class Example(NamedTuple):
     Attributes:
         embedding_D: float32, unit length.
         label: its class; for a multi-label classifier the key of its labels.
-        group: subject, study, or the image itself; never on both sides of a split.
+        group: ``group_of``; a fit joins it with those of the same patient (``grouped``).
         sha256: of the image file; None when it is no longer known.
         scan: (collection, scan_id) of a stored scan.
         example_id: of an example of an earlier version.
@@ -95,6 +98,10 @@ class Examples:
             return self
         columns = ([column_of(self)[row] for row in rows] for column_of in _COLUMNS)
         return Examples(self.embeddings_ND[list(rows)], *columns)
+
+    def ids(self) -> list[Ids]:
+        """The subject and the study of each example."""
+        return list(zip(self.subject_ids, self.study_ids, strict=True))
 
     def identities(self) -> list[str]:
         """One text per example, equal for the same image."""
@@ -160,12 +167,52 @@ def labels_of(key: str) -> frozenset[str]:
 
 
 def group_of(subject_id: str | None, study_id: str | None, sha256: str) -> str:
-    """The group that a split keeps together: the subject, else the study, else the image."""
+    """The group of one example by its own ids: the subject, else the study, else the image.
+
+    Other examples may tell the subject of its study: ``joined_by_study``.
+    """
     if subject_id is not None:
         return f"subject:{subject_id}"
     if study_id is not None:
         return f"study:{study_id}"
     return f"image:{sha256}"
+
+
+def subjects_of_studies(ids: Iterable[Ids]) -> dict[str, str | None]:
+    """Study -> the only subject that ids name with it; None where they name several."""
+    subjects: dict[str, str | None] = {}
+    for subject_id, study_id in ids:
+        if subject_id is not None and study_id is not None:
+            same = subjects.setdefault(study_id, subject_id) == subject_id
+            subjects[study_id] = subject_id if same else None
+    return subjects
+
+
+def known_subject(ids: Ids, subjects: Mapping[str, str | None]) -> str | None:
+    """The subject, or that of the study in ``subjects_of_studies``; None = nobody is known."""
+    subject_id, study_id = ids
+    return subjects.get(study_id) if subject_id is None and study_id is not None else subject_id
+
+
+def joined_by_study(
+    groups: Sequence[str], ids: Sequence[Ids], others: Iterable[Ids] = ()
+) -> list[str]:
+    """Groups of ``group_of``, where a study without a subject joins the subject of the study.
+
+    Frames of one study often differ in whether their subject is known, and must not lie on both
+    sides of a split. A study of several subjects (some sites number the studies of each patient)
+    stays a group of its own: joining would make one patient of all of them.
+
+    Args:
+        ids: of the same rows.
+        others: ids of further rows, which may name the subject of a study too.
+    """
+    subjects = subjects_of_studies(chain(ids, others))
+    known = [known_subject(i, subjects) for i in ids]
+    return [
+        group if subject_id is None else group_of(subject_id, None, "")
+        for group, subject_id in zip(groups, known, strict=True)
+    ]
 
 
 def subject_in(group: str) -> str | None:

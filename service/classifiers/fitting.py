@@ -5,6 +5,8 @@ Shape suffixes: N examples, V views of an example, D embedding width.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -18,12 +20,20 @@ from service.catalog.records import (
     NewExample,
     NewVersion,
 )
-from service.classifiers.examples import Examples, by_class_name, labels_of, to_records
+from service.classifiers.examples import (
+    Examples,
+    Ids,
+    by_class_name,
+    joined_by_study,
+    labels_of,
+    subjects_of_studies,
+    to_records,
+)
 from service.classifiers.views.chosen_views import VIEWS, ChosenViews, Views, wanted_views
 from service.classifiers.views.example_views import means_of
 from service.errors import InputError
 from service.fewshot.classifier_fit import ClassifierFit, ViewedRows, fit_classifier, presence
-from service.fewshot.duplicates import closest, near_duplicate_groups, similarity_of_copies
+from service.fewshot.duplicates import MAX_ROWS, joined_by_similarity, similarity_of_copies
 from service.fewshot.fit import Counted
 from service.fewshot.head import TeachingViews
 from service.fewshot.heldout import without_scores as without_scores
@@ -65,14 +75,15 @@ class UnlabelledPool:
     """Unlabelled scans as columns of length U, none of which is an example of the fit.
 
     Attributes:
-        groups: as those of examples; ``has_ids`` tells whether a patient or study is known.
+        groups: as those of examples.
+        ids: of the subject and the study.
         example_ids: of scans that an earlier version used; None = not yet listed.
         settings: for the version: where they come from.
     """
 
     embeddings_UD: Floats
     groups: Sequence[str]
-    has_ids: Sequence[bool]
+    ids: Sequence[Ids]
     scans: Sequence[tuple[str, str]]
     sha256s: Sequence[str | None]
     example_ids: Sequence[str | None]
@@ -83,7 +94,7 @@ class UnlabelledPool:
         return UnlabelledPool(
             self.embeddings_UD[list(rows)],
             [self.groups[row] for row in rows],
-            [self.has_ids[row] for row in rows],
+            [self.ids[row] for row in rows],
             [self.scans[row] for row in rows],
             [self.sha256s[row] for row in rows],
             [self.example_ids[row] for row in rows],
@@ -99,20 +110,24 @@ class UnlabelledPool:
     def beside(
         self, examples: Examples, grouping: "Grouping", near_duplicate_cosine: float
     ) -> UnlabelledScans:
-        """For the fit: copies of an example without ids are of its group."""
-        groups = list(self.groups)
-        bare = [row for row, has_ids in enumerate(self.has_ids) if not has_ids]
-        if bare:
-            similarity = grouping.report.similarity
-            if similarity is None:
-                similarity = similarity_of_copies(
-                    examples.embeddings_ND, examples.labels, min_similarity=near_duplicate_cosine
-                )
-            best, cosines = closest(self.embeddings_UD[bare], examples.embeddings_ND)
-            for row, near, cosine in zip(bare, best.tolist(), cosines.tolist(), strict=True):
-                if cosine >= similarity:
-                    groups[row] = grouping.groups[near]
-        return UnlabelledScans(self.embeddings_UD, groups)
+        """For the fit: grouped with the examples and among themselves, as ``grouped`` does."""
+        groups = joined_by_study(self.groups, self.ids, examples.ids())
+        count, bare = len(groups), sum(ids == (None, None) for ids in self.ids)
+        if not bare or bare > MAX_ROWS:
+            return UnlabelledScans(self.embeddings_UD, groups)
+        similarity = grouping.report.similarity
+        if similarity is None:
+            similarity = similarity_of_copies(
+                examples.embeddings_ND, examples.labels, min_similarity=near_duplicate_cosine
+            )
+        is_bare = [ids == (None, None) for ids in self.ids] + [False] * len(examples)
+        joined, _ = joined_by_similarity(
+            [*groups, *grouping.groups],
+            np.array(is_bare),
+            np.concatenate([self.embeddings_UD, examples.embeddings_ND]),
+            min_similarity=similarity,
+        )
+        return UnlabelledScans(self.embeddings_UD, joined[:count])
 
     def to_records(self) -> tuple[NewExample, ...]:
         """What the version lists, so that an erasure finds it."""
@@ -236,7 +251,7 @@ def fitted_version(
     if options.kind == SINGLE and options.thresholds:
         raise InputError("thresholds belong to multi-label classifiers")
     views = views or ChosenViews()
-    grouping = grouped(examples, near_duplicate_cosine)
+    grouping = grouped(examples, near_duplicate_cosine, () if pool is None else pool.ids)
     names = [examples.name(row) for row in range(len(examples))]
     refuse_conflicts(examples.embeddings_ND, examples.labels, names)
     unlabelled = None if pool is None else pool.beside(examples, grouping, near_duplicate_cosine)
@@ -299,13 +314,26 @@ def _fit(
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """One group per example, and how the groups came about."""
+    """One group per example, and how the groups came about.
+
+    Attributes:
+        without_subject: examples with a study and no subject, of which ``linked`` count with the
+            only subject of their study; ``shared`` are of studies that name several subjects.
+        has_subjects: whether other examples have subjects.
+    """
 
     groups: tuple[str, ...]
     report: GroupingReport
+    without_subject: int = 0
+    linked: int = 0
+    shared: int = 0
+    has_subjects: bool = False
 
     def warnings(self) -> tuple[str, ...]:
         """Warnings for readers of the report."""
+        return (*self._warnings_of_studies(), *self._warnings_of_missing_ids())
+
+    def _warnings_of_missing_ids(self) -> tuple[str, ...]:
         without_ids, count = self.report.without_ids, len(self.groups)
         if not without_ids:
             return ()
@@ -314,36 +342,53 @@ class Grouping:
             return (f"{start}each image stands for a patient; too many to look for copies",)
         return (f"{start}near-duplicates count as one patient, other views of a patient do not",)
 
+    def _warnings_of_studies(self) -> tuple[str, ...]:
+        """Where only some examples have subjects, one patient may be in two groups."""
+        if not self.without_subject or not self.has_subjects:
+            return ()
+        alone = self.without_subject - self.linked
+        start = (
+            f"subject ids are missing for {self.without_subject} of {len(self.groups)} examples "
+            f"that have a study: {self.linked} count with the subject of their study, "
+            f"{alone} with their study alone"
+        )
+        if not self.shared:
+            return (start,)
+        return (f"{start}, {self.shared} of them in studies that name several subjects",)
 
-def grouped(examples: Examples, near_duplicate_cosine: float) -> Grouping:
+
+def grouped(
+    examples: Examples, near_duplicate_cosine: float, others: Sequence[Ids] = ()
+) -> Grouping:
     """Group by subject, else by study; examples without either join similar examples.
+
+    The order of the examples changes neither groups nor names.
 
     Args:
         near_duplicate_cosine: of the encoder of the examples.
+        others: ids of further scans, which may name the subject of a study.
     """
-    groups, embeddings_ND = list(examples.groups), examples.embeddings_ND
-    is_bare_N = np.array(
-        [
-            subject_id is None and study_id is None
-            for subject_id, study_id in zip(examples.subject_ids, examples.study_ids, strict=True)
-        ]
+    ids, count = examples.ids(), len(examples)
+    subjects = subjects_of_studies(chain(ids, others))
+    studies = [
+        study_id for subject_id, study_id in ids if subject_id is None and study_id is not None
+    ]
+    of_studies = partial(
+        Grouping,
+        without_subject=len(studies),
+        linked=sum(subjects.get(study) is not None for study in studies),
+        shared=sum(study in subjects and subjects[study] is None for study in studies),
+        has_subjects=any(subject_id is not None for subject_id, _ in ids),
     )
-    bare, known = np.flatnonzero(is_bare_N), np.flatnonzero(~is_bare_N)
-    if not len(bare) or len(bare) > MAX_COMPARED:
-        return Grouping(tuple(groups), GroupingReport(len(bare), 0, None))
+    groups = joined_by_study(examples.groups, ids, others)
+    is_bare_N = np.fromiter((i == (None, None) for i in ids), np.bool_, count)
+    bare = int(is_bare_N.sum())
+    if not bare or bare > MAX_COMPARED:
+        return of_studies(tuple(groups), GroupingReport(bare, 0, None))
     similarity = similarity_of_copies(
-        embeddings_ND, examples.labels, min_similarity=near_duplicate_cosine
+        examples.embeddings_ND, examples.labels, min_similarity=near_duplicate_cosine
     )
-    number_N = near_duplicate_groups(embeddings_ND[bare], min_similarity=similarity)
-    names = {number: f"alike:{number}" for number in number_N.tolist()}
-    is_joined_N = np.bincount(number_N)[number_N] > 1
-    if len(known):
-        best_N, cosine_N = closest(embeddings_ND[bare], embeddings_ND[known])
-        alike = np.flatnonzero(cosine_N >= similarity)
-        for i in alike[np.argsort(cosine_N[alike])]:
-            names[int(number_N[i])] = groups[int(known[best_N[i]])]
-        is_joined_N |= np.array([not names[n].startswith("alike:") for n in number_N.tolist()])
-    for row, number in zip(bare.tolist(), number_N.tolist(), strict=True):
-        groups[row] = names[number]
-    report = GroupingReport(len(bare), int(is_joined_N.sum()), similarity)
-    return Grouping(tuple(groups), report)
+    groups, is_joined_N = joined_by_similarity(
+        groups, is_bare_N, examples.embeddings_ND, min_similarity=similarity
+    )
+    return of_studies(tuple(groups), GroupingReport(bare, int(is_joined_N.sum()), similarity))

@@ -11,7 +11,13 @@ import numpy as np
 
 from service.arrays import Floats
 from service.catalog.records import VersionExample
-from service.classifiers.examples import Examples, labels_of
+from service.classifiers.examples import (
+    Examples,
+    Ids,
+    known_subject,
+    labels_of,
+    subjects_of_studies,
+)
 from service.classifiers.loaded import LoadedClassifier
 from service.errors import ExamplesRefused
 from service.fewshot.duplicates import closest, similarity_of_copies
@@ -143,12 +149,16 @@ def refusal_reasons(
     """Why each example cannot evaluate the version; None = it can."""
     images = {e.sha256 for e in learnt.examples} - {None}
     scans = {e.scan for e in learnt.examples} - {None}
-    subjects = {e.subject_id for e in learnt.examples} - {None}
-    studies = {e.study_id for e in learnt.examples} - {None}
+    learnt_ids: list[Ids] = [(e.subject_id, e.study_id) for e in learnt.examples]
+    subjects = {subject for subject, _ in learnt_ids} - {None}
+    studies = {study for _, study in learnt_ids} - {None}
+    # Ids of either side may tell whose a study is.
+    subject_of = subjects_of_studies([*learnt_ids, *examples.ids()])
+    linked = {known_subject(ids, subject_of) for ids in learnt_ids} - {None}
     copies = copy_reasons(examples.embeddings_ND, examples.subject_ids, learnt)
     is_known = {key: _knows(loaded, key) for key in set(examples.labels)}
     reasons: list[RefusalReason | None] = []
-    for row, copy in enumerate(copies):
+    for row, (copy, (subject, study)) in enumerate(zip(copies, examples.ids(), strict=True)):
         reason = copy
         if not is_known[examples.labels[row]]:
             reason = "unknown_class"
@@ -158,10 +168,12 @@ def refusal_reasons(
             reason = "same_image"
         elif copy == "same_image":
             pass
-        elif examples.subject_ids[row] in subjects:
+        elif subject in subjects:
             reason = "same_subject"
-        elif examples.study_ids[row] in studies:
+        elif study in studies:
             reason = "same_study"
+        elif known_subject((subject, study), subject_of) in linked:
+            reason = "same_subject"
         reasons.append(reason)
     return reasons
 

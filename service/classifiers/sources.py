@@ -2,12 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TypeAlias
 
 from service.catalog.filter_records import ScanFilter
 from service.catalog.interface import Catalog
 from service.catalog.records import LabelledScans, Scan, VersionExample
-from service.classifiers.examples import Examples, class_name, class_names, group_of, key_of
+from service.classifiers.examples import (
+    Examples,
+    Ids,
+    class_name,
+    class_names,
+    group_of,
+    joined_by_study,
+    key_of,
+)
 from service.classifiers.fitting import MULTI, SINGLE
 from service.classifiers.requests import ExampleSelection
 from service.errors import (
@@ -18,7 +25,6 @@ from service.errors import (
     UnknownItem,
 )
 
-Ids: TypeAlias = tuple[str | None, str | None]  # of the subject and the study
 _PAGE = 1000
 _TRIES = 3  # of two reads; a deletion may happen between them
 
@@ -281,10 +287,13 @@ class Sources:
             for example, (subject_id, study_id) in zip(examples, ids, strict=True)
         ]
 
-    def groups_of(self, workspace_id: str, scans: Sequence[Scan]) -> list[str]:
-        """The groups that a split keeps together. Raises as ``ids_of``."""
+    def groups_of(
+        self, workspace_id: str, scans: Sequence[Scan], others: Sequence[Ids] = ()
+    ) -> list[str]:
+        """The groups that a split keeps together (``joined_by_study``). Raises as ``ids_of``."""
         ids = self.ids_of(workspace_id, [(scan.subject_id, scan.study_id) for scan in scans])
-        return [group_of(*i, scan.image.sha256) for i, scan in zip(ids, scans, strict=True)]
+        groups = [group_of(*i, scan.image.sha256) for i, scan in zip(ids, scans, strict=True)]
+        return joined_by_study(groups, ids, others)
 
     def check_collection(self, workspace_id: str, name: str) -> None:
         """Raises UnknownItem, EncoderMismatch."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from service.arrays import Doubles, Floats, Ints
+from service.arrays import Bools, Doubles, Floats, Ints
 from service.errors import InputError
 from service.fewshot.head import unit_rows
 
@@ -158,6 +158,49 @@ def closest(
     return best_N, cosine_N
 
 
+def joined_by_similarity(
+    groups: Sequence[str],
+    is_bare_N: Bools,
+    embeddings_ND: npt.NDArray[np.floating],
+    *,
+    min_similarity: float,
+) -> tuple[list[str], Bools]:
+    """Groups in which rows without a patient join similar rows, and (N,) which rows joined.
+
+    Similar rows without a patient are one group: that of the most similar row of a known group,
+    or else the first of their own by name. The order of the rows therefore changes no name.
+
+    Args:
+        groups: N names.
+        is_bare_N: which rows have no patient.
+
+    Raises:
+        InputError: as ``alike``, of the rows without a patient.
+    """
+    joined = list(groups)
+    bare = np.flatnonzero(is_bare_N)
+    known = np.array(sorted(np.flatnonzero(~is_bare_N), key=joined.__getitem__), np.int64)
+    number_B = near_duplicate_groups(embeddings_ND[bare], min_similarity=min_similarity)
+    names: dict[int, str] = {}
+    for row, number in zip(bare.tolist(), number_B.tolist(), strict=True):
+        names[number] = min(names.get(number, groups[row]), groups[row])
+    is_joined_B = np.bincount(number_B)[number_B] > 1
+    if len(known):
+        best_B, cosine_B = closest(embeddings_ND[bare], embeddings_ND[known])
+        near = [
+            (float(cosine_B[b]), groups[known[best_B[b]]], int(number_B[b]))
+            for b in np.flatnonzero(cosine_B >= min_similarity).tolist()
+        ]
+        for _, name, number in sorted(near):  # the most similar comes last
+            names[number] = name
+        is_joined_B |= np.isin(number_B, [number for *_, number in near])
+    for row, number in zip(bare.tolist(), number_B.tolist(), strict=True):
+        joined[row] = names[number]
+    is_joined_N = np.zeros(len(groups), np.bool_)
+    is_joined_N[bare] = is_joined_B
+    return joined, is_joined_N
+
+
 def similarity_of_copies(
     embeddings_ND: npt.NDArray[np.floating],
     labels: Sequence[str],
@@ -180,7 +223,10 @@ def similarity_of_copies(
     """
     if len(embeddings_ND) != len(labels):
         raise InputError(f"expected {len(embeddings_ND)} labels, got {len(labels)}")
-    rows = np.random.default_rng(seed).permutation(len(labels))[:_SAMPLED]
+    rows = np.arange(len(labels))
+    if len(rows) > _SAMPLED:  # drawn in an order that the upload cannot change
+        rows = np.argsort(fingerprints(np.asarray(embeddings_ND)), kind="stable")
+        rows = np.random.default_rng(seed).permutation(rows)[:_SAMPLED]
     unit_ND = unit_rows(embeddings_ND[rows]).astype(np.float32)
     number_N = np.unique(np.asarray(labels, object)[rows].astype(str), return_inverse=True)[1]
     with threadpool_limits(1):

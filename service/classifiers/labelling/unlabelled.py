@@ -4,7 +4,7 @@ Shape suffixes: U unlabelled scans, M labelled scans and examples of a fit, D em
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from service.arrays import Bools, Floats, Ints
 from service.catalog.filter_records import ScanFilter
 from service.catalog.interface import Catalog
 from service.catalog.records import ClassifierVersion, Scan
-from service.classifiers.examples import Examples, group_of, subject_in
+from service.classifiers.examples import Examples, group_of, joined_by_study, subject_in
 from service.classifiers.fitting import UnlabelledPool, UnlabelledSelection, names_patients
 from service.classifiers.refusals import IDENTICAL, Learnt, copy_reasons
 from service.classifiers.sources import Sources
@@ -101,13 +101,15 @@ def pool_of(
     row_ids_U = catalog.row_ids_where(workspace_id, collection, ScanFilter(any_of=without))
     labelled = _labelled(catalog, sources, workspace_id, collection, tasks)
     scans, embeddings_UD = drawn_scans(catalog, workspace_id, collection, row_ids_U)
+    known = labelled.ids()
+    ids = sources.ids_of(workspace_id, [(scan.subject_id, scan.study_id) for scan in scans])
     pool = Pool(
         tuple(scans),
         embeddings_UD,
-        tuple(sources.groups_of(workspace_id, scans)),
+        tuple(sources.groups_of(workspace_id, scans, known)),
         len(row_ids_U),
         0,
-        labelled,
+        replace(labelled, groups=joined_by_study(labelled.groups, known, ids)),
     )
     return pool.take(np.array([not _is_blank(scan) for scan in scans], np.bool_))
 
@@ -217,7 +219,7 @@ def selected_pool(
     return UnlabelledPool(
         embeddings_UD[rows],
         sources.groups_of(workspace_id, scans),
-        [s.subject_id is not None or s.study_id is not None for s in scans],
+        sources.ids_of(workspace_id, [(s.subject_id, s.study_id) for s in scans]),
         [(collection, s.scan_id) for s in scans],
         [s.image.sha256 for s in scans],
         [None] * len(scans),
@@ -251,7 +253,7 @@ def kept_pool(
     pool = UnlabelledPool(
         embeddings_UD,
         [group_of(s.subject_id, s.study_id, s.sha256 or s.example_id) for s in kept],
-        [s.subject_id is not None or s.study_id is not None for s in kept],
+        [(s.subject_id, s.study_id) for s in kept],
         [s.scan for s in kept if s.scan is not None],
         [s.sha256 for s in kept],
         [s.example_id for s in kept],
