@@ -220,14 +220,15 @@ def _curves(
 
 
 def _sample(held_out: HeldOut, max_per_class: int | None, seed: int) -> Ints:
-    """Row numbers, one per group and class, at most so many of each class."""
+    """Row numbers, one per group and class, in their order, at most so many of each class."""
     rows_M = held_out.one_row_per_group(seed)
     if max_per_class is None:
         return rows_M
-    drawn_M = np.random.default_rng(seed).permutation(rows_M)
-    labels_M = held_out.labels_N[drawn_M]
+    drawn_M = np.random.default_rng(seed).permutation(len(rows_M))
+    labels_M = held_out.labels_N[rows_M[drawn_M]]
     parts = [drawn_M[labels_M == c][:max_per_class] for c in range(len(held_out.classes))]
-    return np.sort(np.concatenate(parts))
+    chosen_M: Ints = rows_M[np.sort(np.concatenate(parts))]
+    return chosen_M
 
 
 def affordable_forecasts(

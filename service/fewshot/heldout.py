@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from service.arrays import Bools, Doubles, Ints
 from service.errors import ArtifactMismatch
+from service.fewshot.duplicates import fingerprints
 from service.fewshot.head import UNREADABLE
 
 
@@ -93,15 +94,17 @@ class HeldOut:
         return shares_N
 
     def one_row_per_group(self, seed: int = 0) -> Ints:
-        """One drawn row number per (group, label), ascending.
+        """One drawn row number per (group, label), in their order.
 
         One row per group keeps rows exchangeable (Dunn, Wasserman, Ramdas 2022, "Distribution-
-        free prediction sets for two-layer hierarchical models", subsampling once).
+        free prediction sets for two-layer hierarchical models", subsampling once). The order of
+        the rows does not change the drawn scores.
         """
-        order_N = np.random.default_rng(seed).permutation(len(self.labels_N))
+        order_N = np.lexsort((fingerprints(self.logits_NC), self.labels_N, self.groups_N))
+        order_N = np.random.default_rng(seed).permutation(order_N)
         pair_N = self._pairs()[1]
         first_P = np.unique(pair_N[order_N], return_index=True)[1]
-        rows_P: Ints = np.sort(order_N[first_P])
+        rows_P: Ints = order_N[first_P]
         return rows_P
 
 

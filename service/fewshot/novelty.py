@@ -15,6 +15,7 @@ import numpy.typing as npt
 from service.arrays import Bools, Doubles, Floats, Ints
 from service.errors import InputError
 from service.fewshot.drift.drift_reference import mean_of_nearest
+from service.fewshot.duplicates import fingerprints
 from service.fewshot.head import cosines, unit_rows
 
 Method: TypeAlias = Literal["nearest", "class_mean"]
@@ -110,7 +111,7 @@ def novelty(
     """
     if not len(embeddings_SD) == len(labels_S) == len(groups_S):
         raise InputError("expected one label and one group per row")
-    kept_S = _thinned(groups_S, seed)
+    kept_S = _thinned(embeddings_SD, groups_S, seed)
     unit_SD = unit_rows(embeddings_SD[kept_S])
     labels_S, groups_S = labels_S[kept_S], groups_S[kept_S]
     if method == "nearest":
@@ -122,11 +123,15 @@ def novelty(
     return Novelty(method, anchors_SD.astype(np.float32), usual_M, far_from)
 
 
-def _thinned(groups_S: Ints, seed: int) -> Ints:
-    """At most ``MAX_ANCHORS`` rows; one of each group comes first."""
+def _thinned(embeddings_SD: npt.NDArray[np.floating], groups_S: Ints, seed: int) -> Ints:
+    """At most ``MAX_ANCHORS`` rows; one of each group comes first.
+
+    The order of the rows does not change which are drawn.
+    """
     if len(groups_S) <= MAX_ANCHORS:
         return np.arange(len(groups_S))
-    order_S = np.random.default_rng(seed).permutation(len(groups_S))
+    order_S = np.lexsort((fingerprints(embeddings_SD), groups_S))
+    order_S = np.random.default_rng(seed).permutation(order_S)
     firsts = order_S[np.unique(groups_S[order_S], return_index=True)[1]]
     rest = np.setdiff1d(order_S, firsts, assume_unique=True)
     return np.sort(np.concatenate([firsts, rest])[:MAX_ANCHORS])
