@@ -62,7 +62,8 @@ class Output:
     """One class, or one label, of one row.
 
     Attributes:
-        threshold: probability from which it is called; None = the most probable class is called.
+        threshold: probability from which it is called; None = a class is called if it is the most
+            probable and no class reaches a threshold of its own.
         called: None when the classifier abstains from the row or from this output.
         set_by: where the threshold comes from.
         abstained_because: set when a label is too near its threshold to be called or not.
@@ -92,8 +93,8 @@ class Prediction:
     """The prediction of a classifier for one row.
 
     Attributes:
-        label: the called class; None when the classifier abstains, when no class reaches its
-            threshold, and for a multi-label classifier.
+        label: the called class, of several the one that exceeds its threshold most; None when the
+            classifier abstains, when none is called, and for a multi-label classifier.
         most_probable: class or label of the greatest probability, also when abstained.
         prediction_set: classes or labels that can be true at the coverage; None = too few examples.
         distance: to the nearest example, 1 - cosine; None without anchors.
@@ -293,12 +294,7 @@ class FewShotClassifier:
         for label, head in self.heads.items():
             shares_C = shares[label][row]
             if label is None:
-                most_probable = int(shares_C.argmax())
-                for c, name in enumerate(head.head.classes):
-                    share = float(shares_C[c])
-                    value, set_by = _threshold(name, name, head, requested)
-                    called = c == most_probable if value is None else share >= value
-                    yield Output(name, share, value, called, set_by)
+                yield from _class_outputs(shares_C, head, requested)
                 continue
             share = float(shares_C[PRESENT_NUMBER])
             chosen, set_by = _threshold(label, PRESENT, head, requested)
@@ -344,7 +340,9 @@ class FewShotClassifier:
         if abstained is not None:
             outputs = tuple(replace(output, called=None) for output in outputs)
         elif None in self.heads:
-            called = next((output.label for output in ranked if output.called), None)
+            calls = [output for output in ranked if output.called]
+            best = max(calls, key=lambda o: o.probability - (o.threshold or 0.0), default=None)
+            called = None if best is None else best.label
         return Prediction(
             label=called,
             most_probable=ranked[0].label,
@@ -365,6 +363,22 @@ class FewShotClassifier:
         if first.probability - second.probability >= whole.calibrator.min_margin:
             return None
         return Abstention("ambiguous", (first.label, second.label))
+
+
+def _class_outputs(
+    shares_C: Doubles, head: CalibratedHead, requested: Mapping[str, float]
+) -> Iterator[Output]:
+    """The classes of a single-label head.
+
+    A threshold was chosen for what it catches. So a class that reaches its own is called instead
+    of the most probable class that has none, however probable that is.
+    """
+    names, shares, most_probable = head.head.classes, shares_C.tolist(), int(shares_C.argmax())
+    chosen = [_threshold(name, name, head, requested) for name in names]
+    reaches = [v is not None and p >= v for (v, _), p in zip(chosen, shares, strict=True)]
+    for c, (value, set_by) in enumerate(chosen):
+        by_default = value is None and c == most_probable and not any(reaches)
+        yield Output(names[c], shares[c], value, reaches[c] or by_default, set_by)
 
 
 def _threshold(

@@ -67,6 +67,34 @@ def test_thresholds_call_several_classes_or_none(classes) -> None:
     assert (row.decision, row.label) == ("called", None)
 
 
+def test_a_class_that_reaches_its_threshold_is_the_answer_also_where_another_is_more_probable(
+    classes,
+) -> None:
+    """So the sensitivity of an operating point is that of the answers."""
+    rows = classes.predict(drawn(8, 60, 4.0)[0], 0.8, thresholds={"c1": 0.1}).rows
+    answered = [row for row in rows if row.abstained is None]
+    reached = [row for row in answered if row.outputs[1].probability >= 0.1]
+    assert any(row.most_probable != "c1" for row in reached)
+    for row in reached:
+        assert row.label == "c1"
+        assert [output.called for output in row.outputs] == [False, True, False]
+    for row in answered:
+        if row not in reached:
+            assert row.label == row.most_probable != "c1"
+
+
+def test_of_several_classes_that_reach_their_thresholds_the_farthest_above_is_the_answer(
+    classes,
+) -> None:
+    thresholds = {"c0": 0.02, "c1": 0.6}
+    rows = classes.predict(drawn(8, 60, 4.0)[0], 0.8, thresholds=thresholds).rows
+    both = [row for row in rows if row.outputs[0].called and row.outputs[1].called]
+    assert {row.label for row in both} == {"c0", "c1"}
+    for row in both:
+        c0, c1 = (output.probability - output.threshold for output in row.outputs[:2])
+        assert row.label == ("c0" if c0 > c1 else "c1")
+
+
 def test_a_label_is_called_at_its_threshold_and_doubted_near_it(labels) -> None:
     rows = drawn(8, 30, 1.5)[0]
     for row in labels.predict(rows, 0.8).rows:

@@ -1882,7 +1882,7 @@ export interface components {
             key_frames: components["schemas"]["KeyFramesAnswer"][] | null;
             /**
              * Label
-             * @description The called class; null when abstained, when thresholds call no class, and for a multi-label classifier.
+             * @description The called class, of several the one that exceeds its threshold most; null when abstained, when thresholds call no class, and for a multi-label classifier.
              * @example benign
              */
             label: string | null;
@@ -4841,7 +4841,7 @@ export interface components {
             abstained_because: "ambiguous" | null;
             /**
              * Called
-             * @description Whether the probability reaches the threshold; null when abstained.
+             * @description Whether the probability reaches the threshold, or without one the class is the answer; null when abstained.
              */
             called: boolean | null;
             /**
@@ -4867,7 +4867,7 @@ export interface components {
             set_by: "request" | "version" | "default";
             /**
              * Threshold
-             * @description Null if the most probable class is called.
+             * @description Null for a class that is called if it is the most probable and no class reaches a threshold of its own.
              */
             threshold: number | null;
         };
@@ -5091,7 +5091,7 @@ export interface components {
             key_frames: components["schemas"]["KeyFramesAnswer"][] | null;
             /**
              * Label
-             * @description The called class; null when abstained, when thresholds call no class, and for a multi-label classifier.
+             * @description The called class, of several the one that exceeds its threshold most; null when abstained, when thresholds call no class, and for a multi-label classifier.
              * @example benign
              */
             label: string | null;

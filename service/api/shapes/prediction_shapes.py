@@ -58,9 +58,13 @@ class OutputAnswer(Answer):
     probability: Share = Field(
         description="Probabilities of classes sum to 1; those of labels are independent."
     )
-    threshold: float | None = Field(description="Null if the most probable class is called.")
+    threshold: float | None = Field(
+        description="Null for a class that is called if it is the most probable and no class "
+        "reaches a threshold of its own."
+    )
     called: bool | None = Field(
-        description="Whether the probability reaches the threshold; null when abstained."
+        description="Whether the probability reaches the threshold, or without one the class is "
+        "the answer; null when abstained."
     )
     set_by: Literal["request", "version", "default"] = Field(description="Source of the threshold.")
     abstained_because: Literal["ambiguous"] | None = Field(
@@ -171,8 +175,8 @@ class PredictionFields(Answer):
     )
     decision: Literal["called", "abstained"]
     label: str | None = Field(
-        description="The called class; null when abstained, when thresholds call no class, and "
-        "for a multi-label classifier.",
+        description="The called class, of several the one that exceeds its threshold most; null "
+        "when abstained, when thresholds call no class, and for a multi-label classifier.",
         examples=["benign"],
     )
     most_probable: str = Field(description="Most probable class or label, also when abstained.")

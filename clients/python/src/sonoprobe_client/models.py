@@ -198,8 +198,8 @@ class CinePrediction(Answer):
     key_frames: list[KeyFramesAnswer] | None
     """Only for a clip or cine: the frames that explain each output."""
     label: str | None
-    """The called class; null when abstained, when thresholds call no class, and for a multi-label
-    classifier.
+    """The called class, of several the one that exceeds its threshold most; null when abstained,
+    when thresholds call no class, and for a multi-label classifier.
     """
     left_out: list[int]
     """Numbers of the items that failed."""
@@ -1329,7 +1329,9 @@ class OutputAnswer(Answer):
     abstained_because: str | None
     """Only for a label that is too near its threshold."""
     called: bool | None
-    """Whether the probability reaches the threshold; null when abstained."""
+    """Whether the probability reaches the threshold, or without one the class is the answer; null
+    when abstained.
+    """
     label: str
     prediction_set: list[str] | None
     """Only for a label: what can be true at the coverage."""
@@ -1338,7 +1340,9 @@ class OutputAnswer(Answer):
     set_by: str
     """Source of the threshold."""
     threshold: float | None
-    """Null if the most probable class is called."""
+    """Null for a class that is called if it is the most probable and no class reaches a threshold
+    of its own.
+    """
 
 
 class PolicyAnswer(Answer):
@@ -1395,8 +1399,8 @@ class PredictionItem(Answer):
     key_frames: list[KeyFramesAnswer] | None
     """Only for a clip or cine: the frames that explain each output."""
     label: str | None
-    """The called class; null when abstained, when thresholds call no class, and for a multi-label
-    classifier.
+    """The called class, of several the one that exceeds its threshold most; null when abstained,
+    when thresholds call no class, and for a multi-label classifier.
     """
     most_probable: str
     """Most probable class or label, also when abstained."""
