@@ -1,7 +1,7 @@
 """Fit a linear head to labelled embeddings, and measure how good it is.
 
 The head is fitted to all examples. With very many, a drawn sample serves to choose the penalty and
-to evaluate the head, because more rows would change neither.
+to evaluate the head; heads of all other examples then score the sample for calibration.
 
 Shape suffixes: N examples, M sampled examples, C classes, D embedding width, R rank of the
 examples, V views of an example.
@@ -30,11 +30,12 @@ from service.fewshot.head import (
     LinearHead,
     TeachingViews,
     asked_and_views,
-    refuse_lengths,
     unit_rows,
     unit_views,
 )
 from service.fewshot.heldout import HeadScores, HeldOut, guesses
+from service.fewshot.large_fits.samples import LARGE, logits_of_all, sample_rows
+from service.fewshot.large_fits.slim_rows import slim_unit_rows
 from service.fewshot.report import FitReport, fit_report, sample_report
 from service.fewshot.semi_supervision.semi_supervised import (
     NumberedScans,
@@ -51,10 +52,6 @@ Name = TypeVar("Name", str, bytes)
 MAX_CLASS_NAME = 128  # characters
 MAX_CLASSES = 1000
 MAX_WEIGHT_RATIO = 1000.0  # between two classes; beyond it one would be ignored
-LARGE = 5000  # rows that teach; with more, a sample is scored
-SAMPLE_ROWS = 1000  # rows of the sample, in all
-MIN_ROWS_PER_CLASS = 5  # rows of each class, where it has them
-_CHUNK = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +116,7 @@ def fit_head(
     """
     task = _task(embeddings_ND, labels, groups, weights, counted)
     with threadpool_limits(1):
-        rows_M = sample_rows(task.problem, seed)
+        rows_M = sample_rows(task.problem, task.groups_N, seed)
         part, groups_M = task.problem.part(rows_M), task.groups_N[rows_M]
         folds = grouped_folds(part, groups_M, seed)
         return _head(task, choose_c(part, folds, grid_for(part, groups_M)), encoder_id)
@@ -231,7 +228,7 @@ def _head(task: _Task, c: float, encoder_id: str) -> LinearHead:
 
 
 def _fit(task: _Task, encoder_id: str, seed: int, scans: NumberedScans | None) -> Fit:
-    rows_M = sample_rows(task.problem, seed)
+    rows_M = sample_rows(task.problem, task.groups_N, seed)
     part, groups_M = task.problem.part(rows_M), task.groups_N[rows_M]
     grid = grid_for(part, groups_M)
     folds = grouped_folds(part, groups_M, seed)
@@ -239,6 +236,9 @@ def _fit(task: _Task, encoder_id: str, seed: int, scans: NumberedScans | None) -
     semi, unlabelled = None, None
     if scans is not None:
         semi, unlabelled = _semi_supervised(task, part, folds, validation, scans)
+    if part.size < task.problem.size and validation.n_folds:
+        logits_MC = logits_of_all(task.problem, task.groups_N, rows_M, validation.chosen_c, seed)
+        validation = replace(validation, chosen_NC=logits_MC)
     if semi is not None:
         validation = replace(validation, nested_NC=semi.logits_NC, chosen_NC=semi.logits_NC)
     report = fit_report(
@@ -318,39 +318,6 @@ def _restored(task: _Task, values_N: npt.NDArray[Any]) -> npt.NDArray[Any]:
     restored_N = np.empty_like(values_N)
     restored_N[task.order_N] = values_N
     return restored_N
-
-
-def sample_rows(problem: LogisticProblem, seed: int) -> Ints:
-    """Row numbers to cross-validate on, ascending: all, or a sample balanced over classes."""
-    if problem.size * problem.views <= LARGE:
-        return np.arange(problem.size)
-    rng = np.random.default_rng(seed)
-    per_class = max(MIN_ROWS_PER_CLASS, SAMPLE_ROWS // problem.classes)
-    drawn = [
-        rng.permutation(np.flatnonzero(problem.labels_N == c))[:per_class]
-        for c in range(problem.classes)
-    ]
-    rows_M: Ints = np.sort(np.concatenate(drawn))
-    return rows_M
-
-
-def slim_unit_rows(embeddings_ND: npt.NDArray[np.floating], order_N: Ints) -> Floats:
-    """Rows in an order, at unit length, as float32, which halves the memory that each step reads.
-
-    Raises:
-        InputError: not 2-D, zero or non-finite rows.
-    """
-    if embeddings_ND.ndim != 2:
-        unit_rows(embeddings_ND)
-    slim_ND = np.empty(embeddings_ND.shape, np.float32)
-    for start in range(0, len(order_N), _CHUNK):
-        rows_BD = embeddings_ND[order_N[start : start + _CHUNK]]
-        # Lengths are float64; the division keeps the type of the rows and needs no wider copy.
-        lengths_B = np.sqrt(np.einsum("bd,bd->b", rows_BD, rows_BD, dtype=np.float64))
-        refuse_lengths(lengths_B)
-        np.divide(rows_BD, lengths_B[:, None].astype(rows_BD.dtype), out=rows_BD)
-        slim_ND[start : start + _CHUNK] = rows_BD
-    return slim_ND
 
 
 def counts_of(labels_N: Ints, groups_N: Ints, counted: Counted = "groups") -> Doubles:

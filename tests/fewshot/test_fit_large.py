@@ -10,7 +10,8 @@ from service.errors import InputError
 from service.fewshot.calibrator import fit_calibrator
 from service.fewshot.crossval import GRID
 from service.fewshot.duplicates import fingerprints
-from service.fewshot.fit import LARGE, MAX_CLASS_NAME, SAMPLE_ROWS, fit, fit_head
+from service.fewshot.fit import MAX_CLASS_NAME, fit, fit_head
+from service.fewshot.large_fits.samples import LARGE, SAMPLE_ROWS
 from service.fewshot.solver import LogisticProblem
 from tests.fewshot.drawing import drawn
 
@@ -27,6 +28,50 @@ def test_very_many_examples_are_all_fitted_and_a_sample_is_scored() -> None:
     # 1,000 judged rows and 3,000 fresh ones: two standard errors are 0.03.
     assert (guesses == truth).mean() == pytest.approx(made.report.balanced_accuracy, abs=0.04)
     assert fit_calibrator(made.scores.chosen).calibration.calibrated
+
+
+def test_the_sets_of_a_large_fit_hold_the_truth_as_often_as_they_say() -> None:
+    """With a third of the labels at random, heads of 800 rows have logits of another length."""
+    rng = np.random.default_rng(0)
+    centres = 0.1 * rng.normal(size=(4, 192)) / np.sqrt(192)
+
+    def noisy(count: int) -> tuple[np.ndarray, np.ndarray]:
+        truth = rng.integers(0, 4, count)
+        rows = centres[truth] + rng.normal(size=(count, 192)) / np.sqrt(192)
+        said = np.where(rng.random(count) < 0.3, rng.integers(0, 4, count), truth)
+        return rows.astype(np.float32), said
+
+    rows, said = noisy(20_000)
+    names = [str(i) for i in range(len(rows))]
+    made = fit(rows, [f"c{label}" for label in said], names, encoder_id="e")
+    calibrator = fit_calibrator(made.scores.chosen)
+    fresh, truth = noisy(4000)
+    shares = calibrator.calibration.probabilities(made.head.logits(fresh))
+    members = calibrator.conformal.sets(shares, 0.9).members_NC
+    assert members[np.arange(len(truth)), truth].mean() > 0.87
+
+
+@pytest.mark.parametrize("groups", [40, 600])
+def test_heads_that_score_the_sample_never_saw_its_patients(groups) -> None:
+    """Each patient is far from the others, and its class is drawn: strangers cannot tell it."""
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(groups), 7200 // groups)
+    rows = rng.normal(size=(groups, 256))[patients] + 0.1 * rng.normal(size=(len(patients), 256))
+    labels = [f"c{patient % 2}" for patient in patients]
+    made = fit(rows.astype(np.float32), labels, patients.astype(str).tolist(), encoder_id="e")
+    chosen = made.scores.chosen.scored()
+    assert len(chosen.labels_N) == SAMPLE_ROWS
+    assert np.average(chosen.guesses() == chosen.labels_N, weights=chosen.shares()) < 0.75
+
+
+def test_each_sampled_example_is_scored_also_of_a_class_of_two_patients() -> None:
+    rows, labels, groups = drawn(0, 3000, 3.0, classes=2, dim=16)
+    rare, _, _ = drawn(1, 6, 3.0, classes=1, dim=16)
+    rows = np.concatenate([rows, -rare])
+    made = fit(rows, [*labels, *["rare"] * 6], [*groups, *["r0"] * 3, *["r1"] * 3], encoder_id="e")
+    nested, chosen = made.scores.nested, made.scores.chosen
+    assert (nested.is_scored == chosen.is_scored).all()
+    assert np.bincount(chosen.scored().labels_N).tolist() == [333, 333, 6]
 
 
 def test_the_slim_solution_of_many_rows_is_the_exact_one() -> None:

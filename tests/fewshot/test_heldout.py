@@ -5,8 +5,8 @@ import pytest
 
 from service.errors import ArtifactMismatch
 from service.fewshot.classifier_fit import fit_classifier, presence
-from service.fewshot.fit import LARGE
 from service.fewshot.heldout import OutOfFold
+from service.fewshot.large_fits.samples import LARGE
 from tests.fewshot.drawing import drawn
 
 

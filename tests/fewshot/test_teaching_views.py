@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from service.fewshot.classifier_fit import fit_classifier
-from service.fewshot.fit import LARGE, fit, fit_head
+from service.fewshot.fit import fit, fit_head
 from service.fewshot.forecast import forecast
 from service.fewshot.head import TeachingViews
+from service.fewshot.large_fits.samples import LARGE
 from service.fewshot.portable import to_document
 from service.fewshot.semi_supervision.semi_supervised import UnlabelledScans
 
