@@ -56,11 +56,12 @@ class LoadedClassifier:
 
 
 def support_of(examples: Sequence[VersionExample], embeddings_ND: Floats) -> Support:
-    """The kept examples with their vectors, or a drawn 2000 of them."""
+    """The kept examples with their vectors, or a drawn 2000 of them, the same in any order."""
     chosen = np.arange(len(examples))
     if len(examples) > MAX_ANCHORS:
-        drawn = np.random.default_rng(0).permutation(len(examples))[:MAX_ANCHORS]
-        chosen = np.sort(drawn)
+        names = [example.sha256 or example.example_id for example in examples]
+        order_N = np.array(sorted(range(len(names)), key=names.__getitem__))
+        chosen = np.sort(np.random.default_rng(0).permutation(order_N)[:MAX_ANCHORS])
     if not len(chosen):
         return Support((), embeddings_ND)
     unit_ND = unit_rows(embeddings_ND[chosen]).astype(np.float32)

@@ -5,9 +5,10 @@ import hashlib
 import numpy as np
 import pytest
 
-from service.catalog.records import Author
+from service.catalog.records import Author, VersionExample
 from service.classifiers.examples import Example, Examples, group_of
 from service.classifiers.fitting import FitOptions, fitted_version
+from service.classifiers.loaded import support_of
 from service.fewshot.novelty import MAX_ANCHORS, novelty
 from service.fewshot.portable import from_bytes
 
@@ -55,3 +56,21 @@ def test_of_very_many_examples_the_same_measure_usual_distances_in_any_order() -
     one = novelty(rows_SD, labels_S, groups_S)
     other = novelty(rows_SD[order], labels_S[order], groups_S[order])
     np.testing.assert_allclose(one.usual_M, other.usual_M, atol=1e-6)
+
+
+def test_of_very_many_examples_the_same_are_kept_for_distances_in_any_order() -> None:
+    rng = np.random.default_rng(2)
+    count = MAX_ANCHORS + 200
+    digests = [hashlib.sha256(b"%d" % row).hexdigest() for row in range(count)]
+    rows_ND = rng.normal(size=(count, 8)).astype(np.float32)
+    kept = []
+    for order in (np.arange(count), rng.permutation(count)):
+        # Ids of examples are drawn anew in each fit.
+        examples = [
+            VersionExample(f"exm_{place}", "a", 0, None, digests[row], None, None, True)
+            for place, row in enumerate(order.tolist())
+        ]
+        support = support_of(examples, rows_ND[order])
+        kept.append({example.sha256 for example in support.examples})
+    assert len(kept[0]) == MAX_ANCHORS
+    assert kept[0] == kept[1]
