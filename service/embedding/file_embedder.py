@@ -37,7 +37,7 @@ from service.imaging.analysis.quality import is_blank
 from service.imaging.analysis.text import TextFinder
 from service.imaging.analysis.thumbnails import encode_png, thumbnail
 from service.imaging.analysis.views import views_of
-from service.imaging.formats.file_type import family_of
+from service.imaging.formats.file_type import Family, family_of
 from service.imaging.formats.frames import DecodedFrame, ImageInfo
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.reader import read
@@ -252,15 +252,20 @@ class FileEmbedder:
         """How busy the threads are, in files."""
         return {"stills": self._still_threads.state, "clips": self._clip_threads.state}
 
-    async def embed(self, data: bytes, options: EmbedOptions) -> EmbeddedImage:
+    async def embed(
+        self, data: bytes, options: EmbedOptions, family: Family | None = None
+    ) -> EmbeddedImage:
         """Decode and embed one file.
+
+        Args:
+            family: what ``family_of`` says of the file, where the caller has asked.
 
         Raises:
             InputError: the file cannot be read, or the region is not inside the frame.
             DecoderFailure: no decoder process starts.
             EncoderFailure, Overloaded, Stopping: as ``MicroBatcher.submit``.
         """
-        is_still = family_of(data) == "still"
+        is_still = (family or family_of(data)) == "still"
         is_here = is_still and is_ordinary(data)
         threads = self._still_threads if is_here else self._clip_threads
         stream = _FrameStream(self._encoder)

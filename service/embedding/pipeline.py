@@ -30,7 +30,7 @@ from service.fairness.workspace_turn import SERVICE, current_workspace, working_
 from service.imaging.analysis.frame_analysis import parse_region_mode, use_one_thread
 from service.imaging.analysis.preprocess import preprocess
 from service.imaging.analysis.views import VIEWS
-from service.imaging.formats.file_type import family_of
+from service.imaging.formats.file_type import Family, family_of
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.sampling import parse_sampling
 from service.imaging.formats.still_cost import MAX_PIXELS
@@ -267,8 +267,7 @@ class Pipeline:
         self, data: bytes, options: EmbedOptions
     ) -> EmbeddedImage | ServiceError:
         try:
-            self._check_size(data)
-            embedded = await self._files.embed(data, options)
+            embedded = await self._files.embed(data, options, self._checked(data))
             passes = embedded.frames_used * (1 if embedded.views_VD is None else VIEWS)
             if self._meter is not None and passes > 1:
                 self._meter.embedded(passes - 1)
@@ -276,12 +275,19 @@ class Pipeline:
         except ServiceError as error:
             return error
 
-    def _check_size(self, data: bytes) -> None:
-        """Raises UploadTooLarge, UnsupportedFormat, CorruptImage."""
-        is_still = family_of(data) == "still"
-        limit = self._limits.max_image_bytes if is_still else self._limits.max_clip_bytes
-        if len(data) > limit:
-            raise UploadTooLarge(f"expected at most {limit} bytes per file, got {len(data)}")
+    def _checked(self, data: bytes) -> Family:
+        """What the file is. Raises UploadTooLarge, UnsupportedFormat, CorruptImage."""
+        limits = self._limits
+        _check_bytes(data, max(limits.max_image_bytes, limits.max_clip_bytes))
+        family = family_of(data)
+        is_still = family == "still"
+        _check_bytes(data, limits.max_image_bytes if is_still else limits.max_clip_bytes)
+        return family
+
+
+def _check_bytes(data: bytes, limit: int) -> None:
+    if len(data) > limit:
+        raise UploadTooLarge(f"expected at most {limit} bytes per file, got {len(data)}")
 
 
 def _metered(timed: Timed, meter: WorkMeter) -> Timed:

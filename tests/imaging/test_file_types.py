@@ -16,6 +16,7 @@ from service.imaging.formats.reader import read
 from service.imaging.formats.sampling import parse_sampling
 from service.imaging.sandbox.decoder_pool import DecoderPool
 from tests.fixtures.make_clips import drawn
+from tests.imaging.costly_files import chunk, png
 
 CLIPS = Path(__file__).parents[1] / "fixtures" / "clips"
 PICTURE = drawn(0)
@@ -124,6 +125,25 @@ def test_jpeg_2000_is_decoded(options: dict) -> None:
 )
 def test_the_brand_tells_pictures_from_video(data: bytes, family: str) -> None:
     assert family_of(data) == family
+
+
+def of_boxes(major: bytes, count: int, *kinds: bytes) -> bytes:
+    """A file of ``count`` empty boxes, and then one of each kind."""
+    box = struct.pack(">I4s", 8, b"free")
+    return branded(major, boxes=box * count + b"".join(struct.pack(">I4s", 8, k) for k in kinds))
+
+
+def test_only_the_first_boxes_and_chunks_of_a_file_tell_what_it_is() -> None:
+    """So that a file of millions of them holds nothing up."""
+    assert family_of(of_boxes(b"heic", 4000, b"mdat")) == "stack"
+    assert family_of(of_boxes(b"isom", 5000)) == "video"  # as one of many fragments
+    with pytest.raises(CorruptImage, match="at most 4096 boxes"):
+        family_of(of_boxes(b"heic", 5000))
+    with pytest.raises(CorruptImage, match="at most 4096 boxes"):
+        family_of(of_boxes(b"hevc", 5000, b"moov"))  # else a video
+    text, control = chunk(b"tEXt", b""), chunk(b"acTL", bytes(8))
+    assert family_of(png(8, 8, before=text * 4000 + control)) == "stack"
+    assert family_of(png(8, 8, before=text * 5000 + control)) == "still"
 
 
 NIFTI = struct.pack("<I", 348).ljust(344, b"\0") + b"n+1\0"

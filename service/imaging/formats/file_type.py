@@ -24,6 +24,7 @@ _AVIF = frozenset((b"avif", b"avis"))
 _HEIF = frozenset(b"heic heix heim heis hevc hevx hevm hevs mif1 mif2 msf1 miaf".split())
 _QUICKTIME = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"styp", b"moof", b"pnot")
 _MAX_BRANDS = 64
+_MAX_STEPS = 4096  # boxes or chunks: real pictures have a dozen, and the event loop waits meanwhile
 _SYNCED_PACKETS = 5
 _ICON = b"\0\0\x01\0"
 
@@ -144,35 +145,48 @@ def _family_of_brands(data: bytes) -> Family:
     if major in _NOT_PICTURES:
         name, way = _NOT_PICTURES[major]
         raise _unread(name, way)
-    boxes, is_cut = _top_level(data)
+    boxes, end = _top_level(data)
     if major in _HEIF and b"moov" in boxes and b"meta" not in boxes:
         return "video"  # an image sequence without a still, which is coded as a video track
     is_picture = bool(compatible & (_AVIF | _HEIF)) and b"moov" not in boxes
     if major not in _AVIF | _HEIF and not is_picture:
         return "video"
-    if is_cut:  # libheif would give what is missing as grey
+    if end is None:
+        raise CorruptImage(f"expected at most {_MAX_STEPS} boxes in a HEIC or AVIF file, got more")
+    if end > len(data):  # libheif would give what is missing as grey
         raise CorruptImage("the HEIC or AVIF file is cut off")
     return "stack"
 
 
-def _top_level(data: bytes) -> tuple[set[bytes], bool]:
-    """Types of the outermost boxes of an ISO base media file, and whether the last is cut off."""
+def _top_level(data: bytes) -> tuple[set[bytes], int | None]:
+    """Types of the outermost boxes of an ISO base media file, and where the last of them ends.
+
+    That is behind the end of a file that is cut off, and None where there are more boxes than are
+    looked at, as in a video of many fragments.
+    """
     at, kinds = 0, set[bytes]()
-    while at + 8 <= len(data) and len(kinds) < _MAX_BRANDS:
+    for _ in range(_MAX_STEPS):
+        if at + 8 > len(data):
+            return kinds, at
         size, kind = struct.unpack_from(">I4s", data, at)
         kinds.add(kind)
         if size == 1 and at + 16 <= len(data):
             (size,) = struct.unpack_from(">Q", data, at + 8)
         if size < 8:  # 0: up to the end of the file
-            return kinds, False
+            return kinds, len(data)
         at += size
-    return kinds, at > len(data)
+    return kinds, at if at + 8 > len(data) else None
 
 
 def _is_animated_png(data: bytes) -> bool:
-    """Whether a chunk ``acTL`` stands before the first ``IDAT`` (PNG 3rd edition, 11.3.6.1)."""
+    """Whether a chunk ``acTL`` stands before the first ``IDAT`` (PNG 3rd edition, 11.3.6.1).
+
+    It is looked for among the first chunks only; a picture of so many is decoded with limits.
+    """
     at = 8
-    while at + 12 <= len(data):
+    for _ in range(_MAX_STEPS):
+        if at + 12 > len(data):
+            break
         length, kind = struct.unpack_from(">I4s", data, at)
         if kind == b"acTL":
             return True
