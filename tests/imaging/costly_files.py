@@ -152,3 +152,43 @@ COSTLY: dict[str, Callable[[], bytes]] = {
     "a TIFF whose pages form a ring": lambda: cyclic_tiff(5, is_cyclic=True),
     "a TIFF of 20,000 pages": lambda: cyclic_tiff(20_000, is_cyclic=False),
 }
+
+
+def coloured(frame_HW3: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(frame_HW3).save(out, "PNG")
+    return out.getvalue()
+
+
+def thin(height: int, width: int) -> bytes:
+    """Two colours side by side, which look like flow; a few kilobytes."""
+    frame_HW3 = np.zeros((height, width, 3), np.uint8)
+    longer = frame_HW3 if width > height else frame_HW3.transpose(1, 0, 2)
+    middle = longer.shape[1] // 2
+    longer[:, :middle], longer[:, middle:] = (255, 0, 0), (255, 160, 0)
+    return coloured(frame_HW3)
+
+
+def dots(side: int) -> bytes:
+    """Flow in a corner, and a coloured dot at every second pixel of every second line."""
+    frame_HW3 = np.zeros((side, side, 3), np.uint8)
+    frame_HW3[::2, ::2] = (255, 0, 0)
+    frame_HW3[:40, :20], frame_HW3[:40, 20:40] = (255, 0, 0), (255, 200, 0)
+    return coloured(frame_HW3)
+
+
+def bars(height: int, width: int) -> bytes:
+    """As many small colour scales as find room."""
+    steps = np.abs(np.linspace(-1, 1, 30))
+    tile = np.zeros((52, 7, 3), np.uint8)
+    tile[:30, :5] = np.stack([255 * np.sqrt(steps), 255 * steps**2, 0 * steps], axis=-1)[:, None]
+    return coloured(np.tile(tile, (-(-height // 52), -(-width // 7), 1))[:height, :width])
+
+
+# Cheap to decode, so that the service does it itself.
+COSTLY_TO_ANALYZE: dict[str, Callable[[], bytes]] = {
+    "a PNG of 100,000 x 8 px": lambda: thin(8, 100_000),
+    "a PNG of 8 x 500,000 px": lambda: thin(500_000, 8),
+    "a PNG of a million dots": lambda: dots(2048),
+    "a PNG of ten thousand colour scales": lambda: bars(2048, 2048),
+}
