@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
@@ -318,14 +318,19 @@ class FileEmbedder:
         time_left = _AnalysisTime(limits.max_decode_s)
         with closing(cast(Any, image.frames)):  # returns the decoder process to its pool
             frames = iter(image)
-            preview = self._preview(frames, image.info)
+            group = self._preview(frames, image.info)
             with time_left.spend():
-                analysis.decide([frame.pixels for frame in preview])
-            for frame in chain(preview, frames):
+                analysis.decide([frame.pixels for frame in group])
+            while group:
                 with time_left.spend():
-                    prepared = self._prepare(frame, file, options)
-                if not all(stream.put(region) for region in prepared):
-                    return file
+                    analysis.look([frame.pixels for frame in group])
+                for frame in group:
+                    with time_left.spend():
+                        prepared = self._prepare(frame, file, options)
+                    if not all(stream.put(region) for region in prepared):
+                        return file
+                group.clear()  # before the next ones are held
+                group.extend(islice(frames, _preview_of(image.info)))
         return file
 
     def _preview(self, frames: Iterator[DecodedFrame], info: ImageInfo) -> list[DecodedFrame]:
@@ -376,7 +381,10 @@ def _digest_of_blank(sha256: str, content: str) -> str:
 
 
 def _preview_of(info: ImageInfo) -> int:
-    """How many frames are held until the regions are chosen; at least 2, so that motion shows."""
+    """How many frames are held at once: until the regions are chosen, and then to find their text.
+
+    They are at least 2, so that motion shows.
+    """
     return max(2, min(PREVIEW, PREVIEW_PIXELS // (info.width_px * info.height_px)))
 
 

@@ -19,6 +19,7 @@ from service.imaging.formats.sampling import Sampling
 from service.imaging.sandbox.decoder_pool import DecoderPool
 from service.settings import read_settings
 from tests.imaging import dicom_files as made
+from tests.imaging.screens import say, speckle
 
 DEFAULTS = FileDefaults(Sampling(), "auto", 192, DecodeLimits())
 SPEC = PreprocessSpec(32, (0.5,) * 3, (0.25,) * 3)
@@ -116,6 +117,17 @@ def test_a_file_of_one_frame_gives_the_same_extras_in_every_format(decoders) -> 
     assert still.content_sha256 == dicom.content_sha256
     assert (still.used_png, still.thumbnail_jpeg) == (dicom.used_png, dicom.thumbnail_jpeg)
     assert (still.used, dicom.used, dicom.frames_used) == ((), (), 1)
+
+
+def test_a_name_in_the_middle_of_a_clip_raises_its_risk(decoders) -> None:
+    frames = np.stack([speckle(240, 320, seed) // 2 for seed in range(24)])
+    plain = embed(decoders, CountingEncoder(), made.dicom(frames))
+    for frame in frames[11:14]:
+        say(frame, "DOE, JANE 4711", 30, 120, grey=255, size=0.8)
+    named = embed(decoders, CountingEncoder(), made.dicom(frames))
+    assert (plain.analysis.risk, len(plain.used)) == ("none", 24)
+    assert "text_masked" in named.analysis.risk_reasons
+    assert [frame.index for frame in named.used] == list(range(24))
 
 
 def test_a_setting_that_chooses_no_frames_is_refused_at_the_start(monkeypatch) -> None:

@@ -117,6 +117,78 @@ def test_a_clip_has_one_region_and_its_text_is_masked_in_every_frame(finder: Tex
     assert clip.analysis.findings == ()
 
 
+def used_of(clip: CineAnalysis, frames: list[np.ndarray]) -> list[np.ndarray]:
+    """The inputs of the encoder, with eight frames held at once."""
+    clip.decide(frames[:8])
+    used = []
+    for start in range(0, len(frames), 8):
+        group = frames[start : start + 8]
+        clip.look(group)
+        used += [clip.use(frame)[0] for frame in group]
+    return used
+
+
+def written(frames: list[np.ndarray], which: range) -> list[np.ndarray]:
+    for at in which:
+        say(frames[at], "DOE, JANE 1961", 240, 300, grey=255, size=0.9)
+    return frames
+
+
+@pytest.mark.parametrize("which", [range(1, 7), range(8, 24), range(19, 21), range(23, 24)])
+def test_text_of_any_frame_of_a_clip_is_masked_and_reported(
+    finder: TextFinder, which: range
+) -> None:
+    clip = CineAnalysis(info(24), finder, "auto")
+    used = used_of(clip, written([screen(seed)[0] for seed in range(24)], which))
+    assert not any(finder.find(u) for u in used)
+    assert "text_masked" in clip.analysis.risk_reasons
+
+
+def test_text_that_appears_later_leaves_the_frames_before_as_they_are(finder: TextFinder) -> None:
+    frames = [screen(seed)[0] for seed in range(24)]
+    plain = used_of(CineAnalysis(info(24), finder, "auto"), frames)
+    used = used_of(CineAnalysis(info(24), finder, "auto"), written(frames, range(16, 24)))
+    assert all(np.array_equal(a, b) for a, b in zip(plain[:16], used, strict=False))
+    assert not any(np.array_equal(a, b) for a, b in zip(plain[16:], used[16:], strict=True))
+
+
+def test_text_of_a_later_frame_is_reported_where_the_caller_keeps_it(finder: TextFinder) -> None:
+    clip = CineAnalysis(info(16), finder, "none")
+    frames = written([screen(seed)[0][90:540, 220:620] for seed in range(16)], range(0))
+    for frame in frames[10:]:
+        say(frame, "DOE, JANE 1961", 40, 300, grey=255, size=0.9)
+    used = used_of(clip, frames)
+    assert np.array_equal(used[12], frames[12])
+    assert (clip.analysis.risk, clip.analysis.risk_reasons[0]) == ("high", "text_kept")
+
+
+def test_pages_of_other_sizes_and_in_colour_are_searched_as_well(finder: TextFinder) -> None:
+    frames = [screen(seed)[0] for seed in range(16)]
+    frames[9] = np.stack([frames[9]] * 3, axis=-1)
+    frames[10] = np.pad(frames[10], ((0, 100), (0, 50)))
+    frames[11] = frames[11][:300, :300]  # ends inside the region
+    clip = CineAnalysis(info(16), finder, "auto")
+    used = used_of(clip, written(frames, range(10, 11)))
+    assert finder.find(used[10]) == ()
+    assert "text_masked" in clip.analysis.risk_reasons
+
+
+def test_a_clip_with_words_everywhere_is_masked_as_a_whole_and_not_word_by_word(
+    finder: TextFinder,
+) -> None:
+    """Thousands of boxes would take longer than all else."""
+    places = np.random.default_rng(0)
+    frames = [speckle(480, 640, seed) // 2 for seed in range(72)]
+    for frame in frames:
+        for _ in range(6):
+            x, y = places.integers(0, 600), places.integers(20, 470)
+            say(frame, "DOE", int(x), int(y), grey=255, size=0.6)
+    clip = CineAnalysis(info(72), finder, (0, 0, 640, 480))
+    last = used_of(clip, frames)[-1]
+    assert np.mean(last == np.median(last)) > 0.9
+    assert clip.analysis.risk == "high"
+
+
 def reasons_of(frames: list[np.ndarray], finder: TextFinder, used: int | None = None) -> list[str]:
     """The findings on a clip whose first ``PREVIEW`` frames decide, and all of which are used."""
     clip = CineAnalysis(info(len(frames)), finder, "auto")

@@ -1,5 +1,7 @@
 """The frames of one file, with the same regions in all: the first frames decide on them.
 
+Text is searched for in all of them, several at a time.
+
 Shape suffixes: T frames, H height, W width, h w of the used region.
 """
 
@@ -13,7 +15,7 @@ import numpy as np
 from service.arrays import Pixels
 from service.errors import CorruptImage
 from service.imaging.analysis import regions
-from service.imaging.analysis.boxes import Box, crop
+from service.imaging.analysis.boxes import Box, crop, is_inside
 from service.imaging.analysis.clip_quality import ClipQuality
 from service.imaging.analysis.frame_analysis import (
     RISKS,
@@ -22,13 +24,17 @@ from service.imaging.analysis.frame_analysis import (
     RegionMode,
     analyze_frame,
     choose_regions,
+    texts_in,
 )
 from service.imaging.analysis.quality import is_blank
 from service.imaging.analysis.regions import Region
-from service.imaging.analysis.text import TextBox, TextFinder, without
+from service.imaging.analysis.text import TextBox, TextFinder, is_covered, without
 from service.imaging.formats.frames import Correction, ImageInfo, grey_of
 
 PREVIEW = 8  # frames that are decoded before the first is used
+KNOWN_SHARE = 0.8  # of a box of text; its cells come and go with the speckle around it
+LOOKS = 4  # so that the last of 32 frames is searched, the usual number, by itself
+MAX_TEXTS = 256  # boxes that are masked in each frame of a clip
 MAX_PREVIEW, MAX_PREVIEW_BYTES = 64, 64_000_000  # of a clip that begins with blank frames
 
 
@@ -47,7 +53,8 @@ def needs_more(preview: Sequence[Pixels], newest: int) -> bool:
 class CineAnalysis:
     """Call ``decide`` once, then ``use`` for each frame in order, on one thread.
 
-    The frames of the preview are used first. A still has one frame.
+    Of a clip, call ``look`` before with the frames that are held at once. The frames of the preview
+    are used first. A still has one frame.
     """
 
     def __init__(self, info: ImageInfo, finder: TextFinder, region_mode: RegionMode) -> None:
@@ -57,6 +64,7 @@ class CineAnalysis:
         self._analyzed: AnalyzedFrame | None = None
         self._is_single = False
         self._texts: tuple[tuple[TextBox, ...], ...] = ()  # of each region
+        self._looks = 0
         self._quality = ClipQuality()
         self._preview: list[tuple[Pixels, Pixels]] = []  # colours and grey, not yet measured
         self._samples: list[Pixels] = []
@@ -81,7 +89,8 @@ class CineAnalysis:
         pixels = [p for p, _ in shown]
         analyzed = self._analyze(pixels[0], self._chosen(pixels, [grey for _, grey in shown]))
         self._texts = tuple(view.texts for view in analyzed.views)
-        self._analyzed = self._with_last(analyzed, pixels[-1])
+        self._analyzed = analyzed
+        self._add_text(pixels[-1], [()] * len(self._texts))
         self._preview, self._samples, self._greys = pairs, pixels, deque(greys)
 
     def _measure_preview(self) -> None:
@@ -119,14 +128,51 @@ class CineAnalysis:
         keep_text, tagged = self._region_mode == "none", self.info.burned_in
         return analyze_frame(pixels, chosen, self._finder, keep_text=keep_text, tagged=tagged)
 
-    def _with_last(self, analyzed: AnalyzedFrame, last: Pixels) -> AnalyzedFrame:
-        """Add the text of the last frame."""
-        first = analyzed.analysis
-        other = self._analyze(last, first.regions)
-        pairs = zip(self._texts, other.views, strict=True)
-        self._texts = tuple((*texts, *view.texts) for texts, view in pairs)
+    def look(self, frames: Sequence[Pixels]) -> None:
+        """Search the next frames for text, before the first of them is used.
+
+        The brightest of each pixel of all is searched, and of every ``LOOKS``th group its last
+        frame, in which text has more contrast. Where that shows text beside what is known, each
+        frame is searched. What is found is masked in these frames and in all later ones.
+
+        Args:
+            frames: the preview first, and then as many as are held at once.
+        """
+        if self._is_single or self._analyzed is None:
+            return
+        boxes = [region.box for region in self._decided.analysis.regions]
+        right, bottom = max(box[2] for box in boxes), max(box[3] for box in boxes)
+        held = [p for p in frames if p.shape[0] >= bottom and p.shape[1] >= right]
+        alike = [p for p in held if p.shape[:2] == held[0].shape[:2]]
+        others = [p for p in held if p.shape[:2] != held[0].shape[:2]]
+        pictures = [_brightest_of(alike)] if alike else []
+        self._looks += 1
+        if self._looks % LOOKS == 0 and len(alike) > 1:
+            pictures.append(alike[-1])
+        more = [p for p in (*pictures, *others) if self._shows_more(p)]
+        for pixels in (*more, *(alike if more and len(alike) > 1 else ())):
+            self._add_text(pixels, self._texts)
+        self._texts = tuple(_joined(texts) for texts in self._texts)
+
+    def _shows_more(self, pixels: Pixels) -> bool:
+        """Whether a frame has text in a region outside the boxes that are known there."""
+        found = texts_in(pixels, self._decided.analysis.regions, self._finder)
+        return any(
+            not any(is_inside(text.box, other.box, share=KNOWN_SHARE) for other in known)
+            for texts, known in zip(found, self._texts, strict=True)
+            for text in texts
+        )
+
+    def _add_text(self, pixels: Pixels, known: Sequence[Sequence[TextBox]]) -> None:
+        """Mask the text of a frame from now on where it is not known; all counts for the risk."""
+        first = self._decided.analysis
+        other = self._analyze(pixels, first.regions)
+        self._texts = tuple(
+            (*texts, *(text for text in view.texts if not is_covered(text, others)))
+            for texts, others, view in zip(self._texts, known, other.views, strict=True)
+        )
         worse = max((first, other.analysis), key=lambda analysis: RISKS.index(analysis.risk))
-        return AnalyzedFrame(analyzed.views, worse)
+        self._analyzed = AnalyzedFrame(self._decided.views, worse)
 
     @property
     def analysis(self) -> FrameAnalysis:
@@ -173,3 +219,19 @@ class CineAnalysis:
         largest = self._decided.analysis.regions[:1]
         analyzed = analyze_frame(pixels, largest, self._finder, keep_text=False)
         return without(analyzed.views[0].shown_hw, self._texts[0])
+
+
+def _brightest_of(frames: Sequence[Pixels]) -> Pixels:
+    """The brightest of each pixel, in colour where a frame is."""
+    if len({pixels.ndim for pixels in frames}) > 1:
+        frames = [p if p.ndim == 3 else np.repeat(p[..., None], 3, axis=2) for p in frames]
+    return reduce(np.maximum, frames)
+
+
+def _joined(texts: tuple[TextBox, ...]) -> tuple[TextBox, ...]:
+    """The boxes, or one around all of so many that each frame would take long to mask."""
+    if len(texts) <= MAX_TEXTS:
+        return texts
+    boxes = np.array([text.box for text in texts])
+    around = (*boxes[:, :2].min(0).tolist(), *boxes[:, 2:].max(0).tolist())
+    return (TextBox(around, max(text.confidence for text in texts)),)

@@ -156,6 +156,15 @@ def analyze_frame(
     return AnalyzedFrame(views, analysis)
 
 
+def texts_in(
+    pixels: Pixels, used: Sequence[Region], finder: TextFinder
+) -> tuple[tuple[TextBox, ...], ...]:
+    """The text in each region as ``analyze_frame`` finds it, in pixels of the region."""
+    return tuple(
+        _texts(_Surroundings.of(pixels, region.box), region.mask(), finder) for region in used
+    )
+
+
 def choose_regions(
     pixels: Pixels, region_mode: RegionMode, declared: Sequence[DicomRegion] = ()
 ) -> tuple[Region, ...]:
