@@ -14,7 +14,7 @@ from service.arrays import Doubles, Ints
 from service.fewshot.head import softmax
 from service.fewshot.heldout import HeldOut
 from service.fewshot.metrics import area_under_roc
-from service.fewshot.paired import METRICS, ScorePair, paired_differences
+from service.fewshot.uncertainty.paired import METRICS, ScorePair, paired_differences
 
 CLASSES = ("a", "b")
 SETTINGS = (  # patients per class, signal of either head, correlation of their errors, frames

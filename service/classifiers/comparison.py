@@ -17,7 +17,7 @@ from service.errors import NotEnoughExamples
 from service.fewshot.calibrator import Calibration
 from service.fewshot.heldout import OutOfFold
 from service.fewshot.metrics import compute_metrics
-from service.fewshot.paired import Difference, ScorePair, Verdict, paired_differences
+from service.fewshot.uncertainty.paired import Difference, ScorePair, Verdict, paired_differences
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,6 @@ from service.classifiers.store import ClassifierStore
 from service.errors import InputError, NotEnoughExamples
 from service.fewshot.classifier import THRESHOLD, FewShotClassifier
 from service.fewshot.heldout import HeldOut
-from service.fewshot.metrics import Estimate
 from service.fewshot.operating_points import (
     OperatingPoint,
     at_threshold,
@@ -34,6 +33,7 @@ from service.fewshot.operating_points import (
 )
 from service.fewshot.portable import from_bytes, to_bytes, to_plain
 from service.fewshot.report import ThresholdReport
+from service.fewshot.uncertainty.intervals import Estimate
 
 Target: TypeAlias = Literal["sensitivity", "specificity", "threshold"]
 POINTS = "operating_points"  # in the settings of a version

@@ -14,7 +14,14 @@ from service.errors import ConflictingLabels, InputError
 from service.fewshot.duplicates import alike, closest, fingerprints
 from service.fewshot.head import softmax, unit_rows
 from service.fewshot.heldout import HeldOut
-from service.fewshot.metrics import Estimate, group_resamples, over_rows, ratio
+from service.fewshot.uncertainty.intervals import (
+    Estimate,
+    estimate,
+    group_resamples,
+    ratio,
+    unseen_sum,
+    weighted_figures,
+)
 
 DOUBTFUL = 0.2  # probability of its label below which a row is worth a second look
 MAX_POOL = 20_000
@@ -178,9 +185,17 @@ def agreement(
         return ratio(shares_BN @ same_N - chance_B, 1 - chance_B)
 
     group_N = np.unique(groups, return_inverse=True)[1]
-    kappa = over_rows(kappas, group_resamples(group_N, seed), group_N, np.ones(len(one)))
+    kappas_B = weighted_figures(kappas, group_resamples(group_N, seed), group_N, np.ones(len(one)))
+    kappa = None
+    if len(classes) > 1:
+        count = int(group_N.max()) + 1
+        # What readers who agree on all rows, or on none, leave open, on the scale of kappa.
+        chance = float((truth_NC.mean(0) * guess_NC.mean(0)).sum())
+        bound = unseen_sum(np.array([count])) / (1 - chance)
+        unseen = (bound * bool(same_N.all()), bound * (not same_N.any()))
+        kappa = estimate(kappas_B, count, unseen=unseen, least=-1.0)
     rows = tuple(np.flatnonzero(same_N == 0).tolist())
-    return Agreement(kappa if len(classes) > 1 else None, float(same_N.mean()), rows)
+    return Agreement(kappa, float(same_N.mean()), rows)
 
 
 def next_to_label(

@@ -1,140 +1,57 @@
 """How good held-out scores are, per class and overall, with intervals that respect groups.
 
 Frames of one group and class count once together. With too few groups a figure is left out, and the
-result says how many more are needed. Intervals are percentile bootstraps over whole
-groups, widened for few groups; shares of 0 and 1 have exact ones.
+result says how many more are needed.
 
 Shape suffixes: N rows, C classes, G groups, B resamples.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
 from service.arrays import Bools, Doubles, Ints
 from service.fewshot.head import softmax
 from service.fewshot.heldout import HeldOut
+from service.fewshot.uncertainty.intervals import (
+    RESAMPLES,
+    Estimate,
+    estimate,
+    group_resamples,
+    mean_of_present,
+    mean_of_shares,
+    ratio,
+    unseen_sum,
+    weighted_figures,
+)
 
-RESAMPLES = 1000
-MIN_RESAMPLES = 100  # with very many groups, whose intervals are narrow anyway
 MIN_GROUPS = 5  # of a class, for a figure about it
 MANY_CLASSES, RESAMPLES_OF_MANY = 20, 200  # each resample has a confusion matrix
-_CELLS = 4_000_000  # of one block of resamples x rows, 32 MB
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A figure with its 95 % interval: percentile bootstrap over groups."""
-
-    value: float
-    low: float
-    high: float
-
-
-def group_resamples(groups_N: Ints, seed: int = 0, resamples: int = RESAMPLES) -> Doubles:
-    """(B + 1, G) how often each group is drawn; the first row is the sample itself.
-
-    Groups are in the order of ``numpy.unique``.
-    """
-    groups = len(np.unique(groups_N))
-    resamples = min(resamples, max(MIN_RESAMPLES, _CELLS // groups))
-    rng = np.random.default_rng(seed)
-    times_BG = rng.multinomial(groups, np.full(groups, 1 / groups), size=resamples)
-    return np.concatenate([np.ones((1, groups)), times_BG])
-
-
-def estimate(values_B: Doubles, groups: int | None = None) -> Estimate:
-    """The first value with the percentiles of the others; resamples of NaN are left out.
-
-    No resample of rows that are all right has a wrong one: at 0 and 1 the bootstrap claims to be
-    certain. There the exact binomial bound of so many independent groups takes its place (Clopper
-    and Pearson 1934): 5 groups that are all right leave 0.48 to 1.
-
-    Args:
-        groups: independent groups behind a share; None = the figure is no share.
-    """
-    others_B = values_B[1:][np.isfinite(values_B[1:])]
-    value = float(values_B[0])
-    low, high = np.percentile(others_B, [2.5, 97.5]) if len(others_B) else (value, value)
-    if groups is not None:
-        widening = few_groups_factor(groups)
-        low = max(0.0, value - widening * (value - low))
-        high = min(1.0, value + widening * (high - value))
-        if value in (0.0, 1.0):
-            bound = 0.025 ** (1 / max(1, groups))
-            low, high = (min(low, bound), high) if value else (low, max(high, 1 - bound))
-    return Estimate(value, float(low), float(high))
-
-
-def few_groups_factor(groups: int) -> float:
-    """How much wider than its bootstrap a 95 % interval of so few groups is: 1.58 for 5.
-
-    A bootstrap of G groups has a standard error that is too small by the root of (G - 1) / G, and
-    takes normal quantiles for those of Student's t (Hesterberg 2015, "What teachers should know
-    about the bootstrap", section 5.3).
-    """
-    degrees = max(1, groups - 1)
-    return float(stdtrit(degrees, 0.975) / stdtrit(np.inf, 0.975) * np.sqrt(1 + 1 / degrees))
-
-
-def over_rows(
-    measure: Callable[[Doubles], Doubles],
-    times_BG: Doubles,
-    groups_N: Ints,
-    shares_N: Doubles,
-    *,
-    independent: int | None = None,
-) -> Estimate:
-    """An estimate of a figure of row weights.
-
-    Args: as ``weighted_figures``; ``independent`` as the groups of ``estimate``.
-    """
-    return estimate(weighted_figures(measure, times_BG, groups_N, shares_N), independent)
-
-
-def weighted_figures(
-    measure: Callable[[Doubles], Doubles], times_BG: Doubles, groups_N: Ints, shares_N: Doubles
+def recalls(
+    labels_N: Ints, guesses_N: Ints, classes: int, shares_N: Doubles | None = None
 ) -> Doubles:
-    """(B, ...) figures of the sample and of each resample.
-
-    Args:
-        measure: row weights (B, N) -> figures (B, ...); called on blocks of resamples.
-        shares_N: weight of each row of the sample itself.
-    """
-    group_N = np.unique(groups_N, return_inverse=True)[1]
-    step = max(1, _CELLS // max(1, len(groups_N)))
-    figures = [
-        measure(times_BG[start : start + step, group_N] * shares_N)
-        for start in range(0, len(times_BG), step)
-    ]
-    return np.concatenate(figures)
-
-
-def ratio(above_BX: Doubles, below_BX: Doubles) -> Doubles:
-    """above / below, NaN where nothing is below."""
-    safe_BX = np.where(below_BX > 0, below_BX, 1)
-    shares_BX: Doubles = np.where(below_BX > 0, above_BX / safe_BX, np.nan)
-    return shares_BX
-
-
-def recalls(labels_N: Ints, guesses_N: Ints, classes: int) -> Doubles:
     """(C,) share of correct rows of each class; NaN for a class without rows.
 
     Args:
         guesses_N: -1 = no guess; such rows are left out.
+        shares_N: how much each row counts; None = 1 each.
     """
-    scored_N = guesses_N >= 0
-    totals_C = np.bincount(labels_N[scored_N], minlength=classes)
-    right_C = np.bincount(labels_N[scored_N & (guesses_N == labels_N)], minlength=classes)
-    shares_C: Doubles = np.where(totals_C > 0, right_C / np.maximum(totals_C, 1), np.nan)
-    return shares_C
+    weights_N = np.ones(len(labels_N)) if shares_N is None else shares_N
+    scored_N, right_N = guesses_N >= 0, guesses_N == labels_N
+    totals_C, right_C = np.zeros(classes), np.zeros(classes)
+    np.add.at(totals_C, labels_N[scored_N], weights_N[scored_N])
+    np.add.at(right_C, labels_N[right_N], weights_N[right_N])
+    return ratio(right_C, totals_C)
 
 
-def balanced_accuracy(labels_N: Ints, guesses_N: Ints, classes: int) -> float:
+def balanced_accuracy(
+    labels_N: Ints, guesses_N: Ints, classes: int, shares_N: Doubles | None = None
+) -> float:
     """Mean recall over the classes that have rows with a guess; 0 without any."""
-    recalls_C = recalls(labels_N, guesses_N, classes)
+    recalls_C = recalls(labels_N, guesses_N, classes, shares_N)
     return float(np.nanmean(recalls_C)) if not np.isnan(recalls_C).all() else 0.0
 
 
@@ -163,9 +80,8 @@ def balanced_accuracy_estimate(
     scored_N, right_N = guesses_N >= 0, guesses_N == labels_N
     np.add.at(totals_GC, (group_N[scored_N], labels_N[scored_N]), weights_N[scored_N])
     np.add.at(right_GC, (group_N[right_N], labels_N[right_N]), weights_N[right_N])
-    groups_C = (totals_GC > 0).sum(0)
-    fewest = int(groups_C[groups_C > 0].min(initial=len(totals_GC)))
-    return estimate(mean_of_present(ratio(times_BG @ right_GC, times_BG @ totals_GC)), fewest)
+    shares_BC = ratio(times_BG @ right_GC, times_BG @ totals_GC)
+    return mean_of_shares(shares_BC, (totals_GC > 0).sum(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +152,7 @@ def compute_metrics(held_out: HeldOut, *, seed: int = 0) -> ClassificationMetric
                 shares_N=scored.shares(),
                 resamples=times_BG,
             )
-            auroc = estimate(mean_of_present(areas_BC), int(scored.groups_per_class().min()))
+            auroc = _mean_area(areas_BC, int(scored.groups_per_class().min()))
     else:
         per_class = tuple(_per_class(scored, missing_C, None, None))
     pairs = zip(held_out.classes, missing_C.tolist(), strict=True)
@@ -274,12 +190,6 @@ def _confusion(scored: HeldOut, guesses_N: Ints, times_BG: Doubles) -> Doubles:
     return table_BCC
 
 
-def mean_of_present(values_BC: Doubles) -> Doubles:
-    """(B,) mean over the classes of each resample; one without rows there is left out."""
-    there_BC = np.isfinite(values_BC)
-    return ratio(np.where(there_BC, values_BC, 0).sum(1), there_BC.sum(1).astype(np.float64))
-
-
 def _areas(scored: HeldOut, times_BG: Doubles) -> Doubles:
     """(B, C) area under the ROC curve of each class against all others."""
     scores_NC = softmax(scored.logits_NC)
@@ -294,21 +204,29 @@ def _areas(scored: HeldOut, times_BG: Doubles) -> Doubles:
     return weighted_figures(areas, times_BG, scored.groups_N, scored.shares())
 
 
+def _mean_area(areas_BC: Doubles, fewest: int) -> Estimate:
+    """The mean over classes. Areas share their rows, so what they leave open adds up."""
+    bound = unseen_sum(np.array([fewest]))
+    unseen = (bound * float((areas_BC[0] == 1).mean()), bound * float((areas_BC[0] == 0).mean()))
+    return estimate(mean_of_present(areas_BC), fewest, unseen=unseen)
+
+
 def _per_class(
     scored: HeldOut, missing_C: Ints, table_BCC: Doubles | None, areas_BC: Doubles | None
 ) -> Iterator[ClassMetrics]:
     """Args: table_BCC, areas_BC: None when no row has scores."""
     groups_C = scored.groups_per_class()
     examples_C = np.bincount(scored.labels_N, minlength=len(scored.classes))
+    calls_BCC = None if table_BCC is None else ratio(table_BCC, table_BCC.sum(2, keepdims=True))
     for c, name in enumerate(scored.classes):
         lacking, rest = int(missing_C[c]), int(groups_C.sum() - groups_C[c])
         recall = precision = auroc = reason = None
-        if lacking or rest < MIN_GROUPS or table_BCC is None or areas_BC is None:
+        if lacking or rest < MIN_GROUPS or calls_BCC is None or areas_BC is None:
             where = "the class has" if lacking else "the other classes together have"
             reason = f"{where} fewer than {MIN_GROUPS} groups with scores"
         else:
             own = int(groups_C[c])
-            recall, precision = _rates(table_BCC, c, own)
+            recall, precision = _rates(calls_BCC, c, groups_C)
             if precision is None:
                 reason = "no example with scores was given this class, so it has no precision"
             # As many pairs of a positive and a negative group are independent of each other.
@@ -325,17 +243,37 @@ def _per_class(
         )
 
 
-def _rates(table_BCC: Doubles, chosen: int, groups: int) -> tuple[Estimate, Estimate | None]:
-    """Recall, and precision at equal frequency of the classes; ``groups`` of the chosen one.
+def _rates(calls_BCC: Doubles, chosen: int, groups_C: Ints) -> tuple[Estimate, Estimate | None]:
+    """Recall, and precision at equal frequency of the classes.
 
-    A class that no row was given has no precision.
+    A class that no row was given has no precision. The ends of its interval follow from those of
+    the recall and of the share of the other classes that is called so, which are of other groups.
+
+    Args:
+        calls_BCC: share of each true class that each class is predicted for.
     """
-    shares_BCC = ratio(table_BCC, np.broadcast_to(table_BCC.sum(2, keepdims=True), table_BCC.shape))
-    called_BC = np.nan_to_num(shares_BCC[:, :, chosen])
-    right_B = shares_BCC[:, chosen, chosen]
-    precision_B = ratio(np.nan_to_num(right_B), called_BC.sum(1))
-    precision = None if np.isnan(precision_B[0]) else estimate(precision_B, groups)
-    return estimate(right_B, groups), precision
+    right_B = calls_BCC[:, chosen, chosen]
+    recall = estimate(right_B, int(groups_C[chosen]))
+    there_C = np.isfinite(calls_BCC[0, :, chosen]) & (np.arange(len(groups_C)) != chosen)
+    calls_BX, count = calls_BCC[:, there_C, chosen], int(there_C.sum())
+    mean = mean_of_shares(calls_BX, groups_C[there_C])
+    wrong = Estimate(*(count * end for end in (mean.value, mean.low, mean.high)))
+    precision_B = ratio(right_B, right_B + count * mean_of_present(calls_BX))
+    if np.isnan(precision_B[0]):
+        return recall, None
+    # Groups with rows of several classes tie recall and wrong calls together, as resamples do.
+    tied = estimate(precision_B, int(groups_C[groups_C > 0].min()), unseen=(0.0, 0.0))
+    low, high = _least_part(recall, wrong), 1 - _least_part(wrong, recall)
+    return recall, Estimate(tied.value, min(tied.low, low), max(tied.high, high))
+
+
+def _least_part(part: Estimate, other: Estimate) -> float:
+    """The lower end of part / (part + other) of independent figures (Zou and Donner 2008)."""
+    product = part.value * other.value
+    lowest = part.value**2 - (part.value - part.low) ** 2
+    other_end = other.value**2 - (other.high - other.value) ** 2
+    beside = product + float(np.sqrt(max(0.0, product**2 - lowest * other_end)))
+    return lowest / (lowest + beside) if lowest > 0 else 0.0
 
 
 def confusion_rows(held_out: HeldOut) -> tuple[tuple[tuple[int, ...], ...], ...]:

@@ -12,7 +12,13 @@ import numpy as np
 from service.arrays import Bools, Doubles
 from service.errors import InputError, NotEnoughExamples
 from service.fewshot.heldout import HeldOut
-from service.fewshot.metrics import MIN_GROUPS, Estimate, group_resamples, over_rows, ratio
+from service.fewshot.metrics import MIN_GROUPS
+from service.fewshot.uncertainty.intervals import (
+    Estimate,
+    group_resamples,
+    over_rows,
+    ratio,
+)
 
 Target: TypeAlias = Literal["sensitivity", "specificity"]
 FOLDS = 5  # the same as MIN_GROUPS, so that each fold holds a group

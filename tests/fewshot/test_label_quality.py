@@ -113,3 +113,11 @@ def test_too_few_groups_are_not_forecast_and_the_lack_is_counted() -> None:
     found = forecast(rows, fit(rows, labels, groups, encoder_id="e").scores.nested)
     assert found.with_more is None
     assert found.missing_groups == {"c0": 2, "c1": 2, "c2": 2}
+
+
+def test_readers_who_agree_on_five_patients_are_not_certain_to_agree() -> None:
+    labels = ["a", "b", "a", "b", "a"] * 4
+    found = agreement(labels, labels, [str(i % 5) for i in range(20)]).kappa
+    assert (found.value, found.high) == (1.0, 1.0)
+    # At worst 52 % of such patients are disputed, and chance agrees on half of them.
+    assert -0.2 < found.low < 0.1

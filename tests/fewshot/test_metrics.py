@@ -2,6 +2,7 @@
 
 import json
 
+import interval_coverage
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, precision_score, roc_auc_score
@@ -10,14 +11,10 @@ from service.errors import InputError, NotEnoughExamples
 from service.fewshot.duplicates import alike, near_duplicate_groups
 from service.fewshot.head import softmax
 from service.fewshot.heldout import HeldOut
-from service.fewshot.metrics import (
-    area_under_roc,
-    compute_metrics,
-    confusion_rows,
-    group_resamples,
-)
+from service.fewshot.metrics import area_under_roc, compute_metrics, confusion_rows
 from service.fewshot.operating_points import at_threshold, operating_point
 from service.fewshot.portable import to_plain
+from service.fewshot.uncertainty.intervals import group_resamples, unseen_sum
 from tests.fewshot.drawing import drawn, drawn_logits
 
 
@@ -70,6 +67,55 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     ]
     # 95 % wanted; percentile bootstraps of 100 rows run a little short, 20 draws scatter by 5 %.
     assert np.mean(inside) > 0.79
+
+
+def called(labels: np.ndarray, guesses: np.ndarray) -> HeldOut:
+    """One patient per row, each called by the head as given."""
+    names = tuple(f"c{c}" for c in range(int(labels.max()) + 1))
+    return HeldOut(names, np.eye(len(names))[guesses], labels, np.arange(len(labels)))
+
+
+@pytest.mark.parametrize("setting", interval_coverage.SETTINGS[4:])
+def test_intervals_hold_the_truth_where_one_class_has_few_groups(setting) -> None:
+    found = interval_coverage.coverage(setting, 60)
+    # With 5 groups a class is all right in a third of the draws; 60 draws of 95 % scatter by 3 %.
+    assert min(covered for covered, _ in found.values()) > 0.87
+
+
+def test_a_head_that_always_calls_one_class_is_not_certainly_at_chance() -> None:
+    labels = np.repeat([0, 1, 2], 10)
+    found = compute_metrics(called(labels, np.zeros(30, int)))
+    accuracy, precision = found.balanced_accuracy, found.per_class[0].precision
+    assert accuracy.value == precision.value == pytest.approx(1 / 3)
+    assert accuracy.low < 0.25 < 0.44 < accuracy.high
+    assert precision.low < 0.3 < 0.37 < precision.high
+
+
+def test_many_classes_that_are_all_right_leave_less_open_than_one() -> None:
+    labels = np.repeat(np.arange(10), 5)
+    found = compute_metrics(called(labels, labels))
+    # Fifty patients without an error: at most 7 %, by the bound of Clopper and Pearson.
+    assert found.balanced_accuracy.low == pytest.approx(0.025 ** (1 / 50), abs=1e-6)
+    assert found.per_class[0].recall.low == pytest.approx(0.025 ** (1 / 5))
+    assert found.per_class[0].precision.low < 0.6
+
+
+def test_what_no_group_shows_is_bounded_by_the_class_of_fewest_groups() -> None:
+    assert unseen_sum(np.array([5])) == pytest.approx(1 - 0.025 ** (1 / 5))
+    assert unseen_sum(np.array([100, 5])) == pytest.approx(1 - 0.025 ** (1 / 5))
+    assert unseen_sum(np.array([], int)) == 0
+    few, many = unseen_sum(np.array([5, 5])), unseen_sum(np.array([5, 5, 5]))
+    assert unseen_sum(np.array([5])) < few < many < -np.log(0.025) / 5
+
+
+def test_one_class_that_is_told_apart_perfectly_does_not_make_the_mean_area_certain() -> None:
+    held = drawn_logits(1, 90)
+    rare = held.rows(np.flatnonzero((held.labels_N != 2) | (np.cumsum(held.labels_N == 2) <= 5)))
+    logits = rare.logits_NC.copy()
+    logits[:, 2] = np.where(rare.labels_N == 2, 9.0, -9.0)
+    found = compute_metrics(HeldOut(rare.classes, logits, rare.labels_N, rare.groups_N))
+    assert found.per_class[2].auroc.value == 1
+    assert found.auroc.low < found.auroc.value - (1 - found.per_class[2].auroc.low) / 3.001
 
 
 def test_more_frames_of_the_same_patients_do_not_narrow_the_interval() -> None:

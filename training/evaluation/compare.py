@@ -11,7 +11,12 @@ import numpy.typing as npt
 from scipy import stats
 
 from service.arrays import Doubles
-from service.fewshot.metrics import Estimate, estimate, group_resamples, ratio
+from service.fewshot.uncertainty.intervals import (
+    Estimate,
+    estimate,
+    group_resamples,
+    ratio,
+)
 from training.evaluation.protocol import LabelledSet, Strings, balanced_accuracy
 
 RESAMPLES = 2000

@@ -37,7 +37,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from service.errors import InputError
-from service.fewshot.metrics import Estimate
+from service.fewshot.uncertainty.intervals import Estimate
 from training.evaluation.compare import (
     estimate_json,
     over_groups,

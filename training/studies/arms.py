@@ -10,7 +10,7 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from service.arrays import Floats
-from service.fewshot.metrics import Estimate
+from service.fewshot.uncertainty.intervals import Estimate
 from training.bundle.card import table
 from training.evaluation.compare import paired_over_seeds
 from training.evaluation.protocol import LabelledSet, shot_scores

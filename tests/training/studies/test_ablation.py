@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from service.fewshot.metrics import Estimate
+from service.fewshot.uncertainty.intervals import Estimate
 from service.imaging.analysis.preprocess import PreprocessSpec
 from training.augmentation.config import GROUPS, AugmentationConfig
 from training.catalogue.manifest import read_manifest

@@ -25,7 +25,8 @@ import numpy as np
 from service.arrays import Doubles, Ints
 from service.fewshot.head import softmax
 from service.fewshot.heldout import HeldOut
-from service.fewshot.metrics import MIN_GROUPS, area_under_roc, mean_of_present, ratio
+from service.fewshot.metrics import MIN_GROUPS, area_under_roc
+from service.fewshot.uncertainty.intervals import mean_of_present, ratio
 
 Metric: TypeAlias = Literal["balanced_accuracy", "auroc", "log_loss"]
 Verdict: TypeAlias = Literal["better", "worse", "cannot_tell"]

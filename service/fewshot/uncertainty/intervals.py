@@ -1,0 +1,159 @@
+"""Estimates with 95 % intervals that respect groups.
+
+Intervals are percentile bootstraps over whole groups, widened for few groups. Where all groups of a
+class are right, or all wrong, no resample differs: exact binomial bounds stand for what the
+groups leave open.
+
+Shape suffixes: N rows, C classes, G groups, B resamples, X events or columns.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+from service.arrays import Doubles, Ints
+
+RESAMPLES = 1000
+MIN_RESAMPLES = 100  # with very many groups, whose intervals are narrow anyway
+_CELLS = 4_000_000  # of one block of resamples x rows, 32 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure with its 95 % interval: percentile bootstrap over groups."""
+
+    value: float
+    low: float
+    high: float
+
+
+def group_resamples(groups_N: Ints, seed: int = 0, resamples: int = RESAMPLES) -> Doubles:
+    """(B + 1, G) how often each group is drawn; the first row is the sample itself.
+
+    Groups are in the order of ``numpy.unique``.
+    """
+    groups = len(np.unique(groups_N))
+    resamples = min(resamples, max(MIN_RESAMPLES, _CELLS // groups))
+    rng = np.random.default_rng(seed)
+    times_BG = rng.multinomial(groups, np.full(groups, 1 / groups), size=resamples)
+    return np.concatenate([np.ones((1, groups)), times_BG])
+
+
+def estimate(
+    values_B: Doubles,
+    groups: int | None = None,
+    *,
+    unseen: tuple[float, float] | None = None,
+    least: float = 0.0,
+) -> Estimate:
+    """The first value with the percentiles of the others; resamples of NaN are left out.
+
+    No resample of rows that are all right has a wrong one: what no row shows has no part in the
+    percentiles, and joins them as an independent source (MOVER: Zou and Donner 2008, "Construction
+    of confidence limits about effect measures").
+
+    Args:
+        groups: independent groups behind the figure; None = the percentiles alone.
+        unseen: how far below and above the value the figure may lie by what no row shows. None =
+            that of one share: 5 groups that are all right leave 0.48 to 1.
+        least: of the figure, whose greatest is 1.
+    """
+    others_B = values_B[1:][np.isfinite(values_B[1:])]
+    value = float(values_B[0])
+    low, high = np.percentile(others_B, [2.5, 97.5]) if len(others_B) else (value, value)
+    if groups is not None:
+        widening, bound = few_groups_factor(groups), unseen_sum(np.array([max(1, groups)]))
+        below, above = (bound * (value == 1), bound * (value == 0)) if unseen is None else unseen
+        low = max(least, value - np.hypot(widening * max(0.0, value - low), below))
+        high = min(1.0, value + np.hypot(widening * max(0.0, high - value), above))
+    return Estimate(value, float(low), float(high))
+
+
+def unseen_sum(groups_X: Ints) -> float:
+    """The greatest sum of the chances of X events, none seen in so many groups each; 0 without any.
+
+    Greater ones leave less than 2.5 % for a sample without any of them. Of a single event it is the
+    exact binomial bound (Clopper and Pearson 1934): 0.52 for 5 groups.
+    """
+    if not len(groups_X):
+        return 0.0
+    groups_X = np.sort(groups_X).astype(np.float64)
+    # The sum is greatest where each event has the chance 1 - scale * groups, and 0 beyond some.
+    logs_X = np.cumsum(groups_X * np.log(groups_X))
+    scale_X = np.exp((np.log(0.025) - logs_X) / np.cumsum(groups_X))
+    last = np.flatnonzero(scale_X * groups_X <= 1)[-1]
+    return float((1 - scale_X[last] * groups_X[: last + 1]).sum())
+
+
+def mean_of_shares(shares_BC: Doubles, groups_C: Ints) -> Estimate:
+    """The mean of the shares of classes, each over the groups of its class.
+
+    Shares of 0 and 1, which all resamples repeat, add what their groups leave open.
+
+    Args:
+        shares_BC: the first row is that of the sample; NaN = no row of the class.
+    """
+    there_C, shares_C = np.isfinite(shares_BC[0]), shares_BC[0]
+    count = max(1, int(there_C.sum()))
+    unseen = (unseen_sum(groups_C[shares_C == end]) / count for end in (1, 0))
+    fewest = int(groups_C[there_C].min(initial=int(groups_C.max(initial=1))))
+    return estimate(mean_of_present(shares_BC), fewest, unseen=(next(unseen), next(unseen)))
+
+
+def few_groups_factor(groups: int) -> float:
+    """How much wider than its bootstrap a 95 % interval of so few groups is: 1.58 for 5.
+
+    A bootstrap of G groups has a standard error that is too small by the root of (G - 1) / G, and
+    takes normal quantiles for those of Student's t (Hesterberg 2015, "What teachers should know
+    about the bootstrap", section 5.3).
+    """
+    degrees = max(1, groups - 1)
+    return float(stdtrit(degrees, 0.975) / stdtrit(np.inf, 0.975) * np.sqrt(1 + 1 / degrees))
+
+
+def over_rows(
+    measure: Callable[[Doubles], Doubles],
+    times_BG: Doubles,
+    groups_N: Ints,
+    shares_N: Doubles,
+    *,
+    independent: int | None = None,
+) -> Estimate:
+    """An estimate of a figure of row weights.
+
+    Args: as ``weighted_figures``; ``independent`` as the groups of ``estimate``.
+    """
+    return estimate(weighted_figures(measure, times_BG, groups_N, shares_N), independent)
+
+
+def weighted_figures(
+    measure: Callable[[Doubles], Doubles], times_BG: Doubles, groups_N: Ints, shares_N: Doubles
+) -> Doubles:
+    """(B, ...) figures of the sample and of each resample.
+
+    Args:
+        measure: row weights (B, N) -> figures (B, ...); called on blocks of resamples.
+        shares_N: weight of each row of the sample itself.
+    """
+    group_N = np.unique(groups_N, return_inverse=True)[1]
+    step = max(1, _CELLS // max(1, len(groups_N)))
+    figures = [
+        measure(times_BG[start : start + step, group_N] * shares_N)
+        for start in range(0, len(times_BG), step)
+    ]
+    return np.concatenate(figures)
+
+
+def ratio(above_BX: Doubles, below_BX: Doubles) -> Doubles:
+    """above / below, NaN where nothing is below."""
+    safe_BX = np.where(below_BX > 0, below_BX, 1)
+    shares_BX: Doubles = np.where(below_BX > 0, above_BX / safe_BX, np.nan)
+    return shares_BX
+
+
+def mean_of_present(values_BC: Doubles) -> Doubles:
+    """(B,) mean over the classes of each resample; one without rows there is left out."""
+    there_BC = np.isfinite(values_BC)
+    return ratio(np.where(there_BC, values_BC, 0).sum(1), there_BC.sum(1).astype(np.float64))
