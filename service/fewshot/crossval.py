@@ -105,10 +105,13 @@ def _scores_by_c(problem: LogisticProblem, folds: list[Ints], grid: Grid) -> dic
 
 
 def _best(problem: LogisticProblem, by_c: dict[float, Doubles]) -> float:
-    scores = {
-        c: balanced_accuracy(problem.labels_N, guesses(by_c[c]), problem.classes) for c in by_c
-    }
+    scores = {c: _accuracy(problem, guesses(by_c[c])) for c in by_c}
     return max(scores, key=scores.__getitem__)
+
+
+def _accuracy(problem: LogisticProblem, guesses_N: Ints) -> float:
+    """Balanced accuracy, in which each row counts as much as in the fit."""
+    return balanced_accuracy(problem.labels_N, guesses_N, problem.classes, problem.counts_N)
 
 
 def _inner_choice(
@@ -122,7 +125,7 @@ def _inner_choice(
         for j in range(len(folds)):
             if j != i:
                 chosen_N[folds[j]] = inner[min(i, j), max(i, j), c][folds[j]]
-        scores.append(balanced_accuracy(problem.labels_N, chosen_N, problem.classes))
+        scores.append(_accuracy(problem, chosen_N))
     return grid[int(np.argmax(scores))] if max(scores) > 0 else DEFAULT_C
 
 

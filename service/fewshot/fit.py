@@ -249,6 +249,7 @@ def _fit(task: _Task, encoder_id: str, seed: int, scans: NumberedScans | None) -
         validation.chosen_c,
         validation.n_folds,
         seed,
+        part.counts_N,
     )
     if len(grid) == 1:
         reason = f"default: a class has fewer than {MIN_GROUPS_TO_CHOOSE} groups"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from service.arrays import Ints
+from service.arrays import Doubles, Ints
 from service.errors import NotEnoughExamples
 from service.fewshot.calibrator import Calibration
 from service.fewshot.classifier import CalibratedHead, effective_thresholds
@@ -18,7 +18,6 @@ from service.fewshot.forecast import Forecast
 from service.fewshot.heldout import HeadScores
 from service.fewshot.metrics import (
     ClassificationMetrics,
-    Estimate,
     balanced_accuracy_estimate,
     compute_metrics,
     recalls,
@@ -26,6 +25,7 @@ from service.fewshot.metrics import (
 from service.fewshot.novelty import Novelty, NoveltyFacts
 from service.fewshot.operating_points import at_threshold
 from service.fewshot.semi_supervision.semi_supervised import UnlabelledReport
+from service.fewshot.uncertainty.intervals import Estimate
 
 FEW_GROUPS = 5
 
@@ -35,10 +35,11 @@ class FitReport:
     """How a head was fitted, and its figures by grouped cross-validation.
 
     Attributes:
-        balanced_accuracy: mean recall over classes on held-out groups; None where
-            ``not_evaluated_because`` says why.
+        balanced_accuracy: mean recall over classes on held-out groups, examples counted as in the
+            fit; None where ``not_evaluated_because`` says why.
         interval_95: percentile bootstrap over groups.
-        confusion: counts, rows = true class, columns = predicted, in the order of ``classes``.
+        confusion: numbers of examples, rows = true class, columns = predicted, in the order of
+            ``classes``.
         chance: balanced accuracy of guessing.
         groups: patients, studies or images.
         effective_examples: frames of one group and class count as one.
@@ -208,10 +209,17 @@ def fit_report(
     chosen_c: float,
     n_folds: int,
     seed: int,
+    counts_N: Doubles | None = None,
 ) -> FitReport:
-    """The report on held-out guesses (-1 = none), without figures when a class has no guess."""
+    """The report on held-out guesses (-1 = none), without figures when a class has no guess.
+
+    Args:
+        counts_N: weight of each example in the fit; where they differ, the examples of one group
+            and class count as one. None = 1 each.
+    """
     count = len(classes)
-    recalls_C = recalls(labels_N, guesses_N, count)
+    shares_N = _shares(labels_N, groups_N, counts_N)
+    recalls_C = recalls(labels_N, guesses_N, count, shares_N)
     examples_per_class, groups_per_class = _counts(labels_N, groups_N, classes)
     report = FitReport(
         classes=classes,
@@ -230,7 +238,9 @@ def fit_report(
     )
     if n_folds == 0 or np.isnan(recalls_C).any():
         return report
-    estimate = balanced_accuracy_estimate(labels_N, guesses_N, groups_N, count, seed=seed)
+    estimate = balanced_accuracy_estimate(
+        labels_N, guesses_N, groups_N, count, shares_N=shares_N, seed=seed
+    )
     recall_C = [round(recall, 4) for recall in recalls_C.tolist()]
     return replace(
         report,
@@ -240,6 +250,16 @@ def fit_report(
         recall_per_class=dict(zip(classes, recall_C, strict=True)),
         confusion=_confusion(labels_N, guesses_N, count),
     )
+
+
+def _shares(labels_N: Ints, groups_N: Ints, counts_N: Doubles | None) -> Doubles | None:
+    """(N,) how much each of the reported rows counts, of which a sample may hold a part only."""
+    if counts_N is None or (counts_N == 1).all():
+        return None
+    keys_N = groups_N * (int(labels_N.max()) + 1) + labels_N
+    _, pair_N, rows_P = np.unique(keys_N, return_inverse=True, return_counts=True)
+    shares_N: Doubles = 1.0 / rows_P[pair_N]
+    return shares_N
 
 
 def sample_report(report: FitReport, labels_N: Ints, groups_N: Ints) -> FitReport:

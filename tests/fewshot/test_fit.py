@@ -7,7 +7,9 @@ from sklearn.linear_model import LogisticRegression
 
 from service.errors import NotEnoughExamples
 from service.fewshot.fit import fit
+from service.fewshot.metrics import compute_metrics
 from service.fewshot.solver import LogisticProblem, kernel_logits, kernel_of
+from tests.fewshot.drawing import one_long_cine_per_class
 
 
 def drawn(seed: int, groups: int, spread: float, dim: int = 32) -> tuple[np.ndarray, list[str]]:
@@ -52,6 +54,20 @@ def test_copies_of_one_patient_do_not_make_the_figures_rosy() -> None:
     honest = fit(rows, labels, patients, encoder_id="e").report
     assert leaking.balanced_accuracy == 1.0
     assert honest.balanced_accuracy < 0.85
+
+
+def test_a_long_cine_counts_as_one_patient_in_the_reported_accuracy() -> None:
+    rows, labels, groups = one_long_cine_per_class()
+    made = fit(rows, labels, groups, encoder_id="e")
+    metrics, report = compute_metrics(made.scores.nested), made.report
+    assert report.balanced_accuracy == pytest.approx(metrics.balanced_accuracy.value, abs=1e-4)
+    assert report.balanced_accuracy < 0.9
+    recalls = {one.name: one.recall.value for one in metrics.per_class}
+    assert report.recall_per_class == pytest.approx(recalls, abs=1e-4)
+    ends = (metrics.balanced_accuracy.low, metrics.balanced_accuracy.high)
+    assert report.interval_95 == pytest.approx(ends, abs=1e-4)
+    frames = fit(rows, labels, groups, encoder_id="e", counted="frames").report
+    assert frames.balanced_accuracy > 0.98
 
 
 def test_the_order_of_the_upload_changes_nothing() -> None:

@@ -173,12 +173,12 @@ def _refusal(
 
 
 def _accuracy(labelled: LogisticProblem, logits_NC: Doubles) -> float | None:
-    """Balanced accuracy; None where a class has no scores."""
+    """Balanced accuracy, rows counted as in the fit; None where a class has no scores."""
     guesses_N = guesses(logits_NC)
     scored_N = guesses_N >= 0
     if len(np.unique(labelled.labels_N[scored_N])) < labelled.classes:
         return None
-    return balanced_accuracy(labelled.labels_N[scored_N], guesses_N[scored_N], labelled.classes)
+    return balanced_accuracy(labelled.labels_N, guesses_N, labelled.classes, labelled.counts_N)
 
 
 @dataclass(frozen=True, slots=True)
