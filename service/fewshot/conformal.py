@@ -88,7 +88,8 @@ class Conformal:
         Args:
             probabilities_NC: calibrated like those of the scores.
             coverage: share of rows whose set holds the true class, 0.5 to 0.999.
-            mode: ``auto`` = per class when every class has enough items, else marginal.
+            mode: ``auto`` = per class when every class has enough items, else ``marginal``: the
+                coverage holds in the mean over classes, each with the same weight.
 
         Raises:
             InputError: another coverage, or rows that are not finite or of other width.
@@ -130,36 +131,56 @@ class Conformal:
             return np.array(values), True, {}
         if len(self.scores_M) < needed:
             return None, False, {"any class": needed - len(self.scores_M)}
-        value = threshold(self.scores_M, coverage, self.prior_P)
+        # Versions without a prior, those of release 0.1.0, answer as they did.
+        weights_M = self._equal_classes(items_C) if len(self.prior_P) else None
+        value = threshold(self.scores_M, coverage, self.prior_P, weights_M)
         return np.full(len(self.classes), value), False, {}
 
+    def _equal_classes(self, items_C: Ints) -> Doubles:
+        """(M,) weights with which the items of each class count as many as the rarest has."""
+        weights_M: Doubles = items_C[items_C > 0].min() / items_C[self.labels_M]
+        return weights_M
 
-def threshold(scores_M: Doubles, coverage: float, prior_P: Doubles) -> float:
+
+def threshold(
+    scores_M: Doubles, coverage: float, prior_P: Doubles, weights_M: Doubles | None = None
+) -> float:
     """The smallest score that a new group stays below with the chosen probability.
 
     Without a prior it is the ceil((M + 1) coverage)-th smallest score. With one, the mean of a
     Dirichlet process (Ferguson 1973) takes its place where that is greater: the prior counts as
-    ``PRIOR_GROUPS``.
+    ``PRIOR_GROUPS``. Where weighted scores are too few for the coverage, it is the greatest score
+    of all, those of the prior among them.
 
     Args:
         prior_P: ascending; may be empty.
+        weights_M: how much each score counts beside that of the new group, at most 1; None = 1
+            each.
 
     Raises:
         InputError: fewer than ``items_needed(coverage)`` scores.
     """
-    rank = math.ceil((len(scores_M) + 1) * coverage - 1e-9)
-    if rank > len(scores_M):
+    if len(scores_M) < items_needed(coverage):
         raise InputError(f"expected {items_needed(coverage)} scores or more, got {len(scores_M)}")
-    sorted_M = np.sort(scores_M)
-    plain = float(sorted_M[rank - 1])
+    order_M = np.argsort(scores_M, kind="stable")
+    sorted_M = scores_M[order_M]
+    sums_M = np.arange(1.0, len(scores_M) + 1)
+    if weights_M is not None:
+        sums_M = np.cumsum(weights_M[order_M])
+    total = float(sums_M[-1])
+    plain = _first(sorted_M, sums_M, (total + 1) * coverage)
     if not len(prior_P):
         return plain
     tried = np.sort(np.concatenate([sorted_M, prior_P]))
-    below = np.searchsorted(sorted_M, tried, "right").astype(np.float64)
+    below = np.concatenate([[0.0], sums_M])[np.searchsorted(sorted_M, tried, "right")]
     below += PRIOR_GROUPS * np.searchsorted(prior_P, tried, "right") / len(prior_P)
-    # The greatest of them always passes: rank <= M, and each prior group adds its whole weight.
-    enough = below >= (len(scores_M) + PRIOR_GROUPS + 1) * coverage - 1e-9
-    return max(plain, float(tried[int(np.argmax(enough))]))
+    return max(plain, _first(tried, below, (total + PRIOR_GROUPS + 1) * coverage))
+
+
+def _first(scores_X: Doubles, sums_X: Doubles, wanted: float) -> float:
+    """The first of ascending scores whose sum of weights is enough; the last when none is."""
+    first = int(np.searchsorted(sums_X, wanted - 1e-9))
+    return float(scores_X[min(first, len(scores_X) - 1)])
 
 
 def nonconformity(probabilities_NC: Doubles, method: Method) -> Doubles:

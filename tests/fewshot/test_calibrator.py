@@ -139,6 +139,38 @@ def test_sets_cover_as_often_as_they_say(method, mode) -> None:
         assert np.mean(covered) < 0.94
 
 
+def _hard_rare_class(rng: np.random.Generator, common: int, rare: int) -> HeldOut:
+    labels_N = np.repeat([0, 1], (common, rare))
+    margins_N = np.where(labels_N == 0, -2.0, 0.3) + rng.normal(size=len(labels_N))
+    logits_NC = np.stack([-margins_N, margins_N], axis=1)
+    return HeldOut(("common", "rare"), logits_NC, labels_N, np.arange(len(labels_N)))
+
+
+@pytest.mark.parametrize(("common", "rare"), [(100, 8), (100, 4), (40, 6)])
+def test_a_class_of_few_groups_counts_as_much_as_a_common_one(common: int, rare: int) -> None:
+    rng, covered = np.random.default_rng(0), []
+    for _ in range(60):
+        held, test = _hard_rare_class(rng, common, rare), _hard_rare_class(rng, 200, 200)
+        sets = conformal(held, softmax(held.logits_NC)).sets(softmax(test.logits_NC), 0.9)
+        assert not sets.per_class
+        inside_N = sets.members_NC[np.arange(400), test.labels_N]
+        covered.append([inside_N[test.labels_N == c].mean() for c in (0, 1)])
+    of_common, of_rare = np.mean(covered, axis=0)
+    assert (of_common + of_rare) / 2 > 0.9
+    assert of_rare > 0.8
+
+
+def test_versions_without_a_prior_keep_their_threshold_over_all_items() -> None:
+    scores = np.concatenate([np.linspace(0.2, 0.7, 100), np.full(8, 0.9)])
+    old = Conformal("lac", ("common", "rare"), scores, np.repeat([0, 1], (100, 8)))
+    rank = math.ceil(109 * 0.9)
+    rare = 1 - scores[rank - 1] + np.array([1e-9, -1e-9])
+    asked = np.stack([1 - rare, rare], axis=1)
+    assert old.sets(asked, 0.9).members_NC.tolist() == [[True, True], [True, False]]
+    # With a prior the eight rare ones count as much as the hundred.
+    assert replace(old, prior_P=scores).sets(asked, 0.9).members_NC.all()
+
+
 def test_too_few_items_are_refused_with_the_number_that_lacks() -> None:
     made = Conformal("lac", ("a", "b"), np.linspace(0, 1, 10), np.array([0] * 8 + [1] * 2))
     given = np.array([[0.7, 0.3]])
