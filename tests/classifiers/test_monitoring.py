@@ -11,7 +11,7 @@ from service.catalog.filter_records import ScanFilter
 from service.catalog.records import Author, NewScan, ScanImage
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.classifiers.evaluation import ClassifierEvaluator
-from service.classifiers.fitting import without_scores
+from service.classifiers.fitting import MULTI, FitOptions, without_scores
 from service.classifiers.monitoring.classifier_monitor import ClassifierMonitor
 from service.classifiers.monitoring.outcome_reports import ReportedOutcome
 from service.classifiers.portable_versions import export_document
@@ -231,6 +231,42 @@ def test_outcomes_give_accuracy_and_calibration_in_use(ward):
     assert (found.outcomes, found.with_patient, head.label) == (100, 100, None)
     assert head.figures.accuracy.value == pytest.approx(0.8)
     assert head.figures.overconfidence.value == pytest.approx(0.1)
+
+
+def test_outcomes_of_one_class_alone_give_no_balanced_accuracy(ward):
+    sent = [reported(2 * n, n >= 3) for n in range(40)]
+    benign = [outcome for outcome in sent if outcome.actual == ("a",)]
+    ward.monitor.put_outcomes(ward.owner, "triage", benign)
+    (head,) = ward.report().outcomes.labels
+    assert head.figures.accuracy.value == head.figures.recall["a"].value == 1.0
+    assert head.figures.balanced_accuracy is None
+    assert "0 group(s) of class 'b'" in head.figures.not_evaluated_because
+
+
+def test_a_label_that_the_service_did_not_call_counts_as_unanswered(ward):
+    scans = [new_scan(n) for n in range(PATIENTS)]
+    ward.catalog.create_collection(ward.owner, "findings", encoder_id="e", dim=DIM)
+    ward.catalog.add_scans(ward.owner, "findings", scans, encoder_id="e")
+    examples = ward.store.sources.of_tasks(ward.owner, "findings", {"task": "b"}, ScanFilter())
+    ward.store.fit(ward.owner, "findings", examples, Author(), FitOptions(kind=MULTI))
+    # Halfway between what has the label and what has not, and beyond either.
+    between = [around([n % 2], [n])[0] + 0.8 * around([1 - n % 2], [n])[0] for n in range(100)]
+    items = ward.answer(np.stack(between), "findings")
+    sent = [
+        ReportedOutcome(
+            f"prd_{n}",
+            1,
+            {"task": item.prediction.outputs[0].probability},
+            item.prediction.abstained is not None,
+            ("task",) if n % 2 else (),
+        )
+        for n, item in enumerate(items)
+    ]
+    called = [item.prediction.outputs[0].called is not None for item in items]
+    assert 0.1 < np.mean(called) < 0.9
+    ward.monitor.put_outcomes(ward.owner, "findings", sent)
+    (head,) = ward.report("findings").outcomes.labels
+    assert head.figures.answered == pytest.approx(np.mean(called))
 
 
 def test_outcomes_that_contradict_their_version_are_refused_as_a_whole(ward):

@@ -149,3 +149,30 @@ def test_few_patients_give_no_figures_and_the_reason():
     assert "4 group(s)" in found.not_evaluated_because
     empty = accuracy_in_use(outcomes([]), ("a", "b"))
     assert (empty.outcomes, empty.answered) == (0, None)
+
+
+def test_overconfidence_of_few_patients_is_held_as_often_as_its_interval_says():
+    inside, rng = [], np.random.default_rng(0)
+    for _ in range(120):
+        truth = np.arange(5) % 2
+        guesses = np.where(rng.random(5) < 0.75, truth, 1 - truth)
+        sure = 0.95 + 0.005 * rng.standard_normal(5)
+        outcomes = HeadOutcomes(truth, guesses, sure, np.ones(5, bool), np.arange(5))
+        found = accuracy_in_use(outcomes, ("a", "b")).overconfidence
+        inside.append(found.low <= 0.2 <= found.high)
+    assert np.mean(inside) > 0.9
+    # Five who are all right leave 0.48 to 1, so the classifier may be too sure by as much.
+    right = HeadOutcomes(truth, truth, np.full(5, 0.9), np.ones(5, bool), np.arange(5))
+    found = accuracy_in_use(right, ("a", "b"))
+    assert found.overconfidence.high == pytest.approx(0.9 - found.accuracy.low)
+
+
+def test_a_balanced_accuracy_needs_five_groups_of_each_class():
+    for second, wanted in ((4, None), (5, 1.0)):
+        truth = np.repeat([0, 1], (20, second))
+        every = np.ones(len(truth))
+        outcomes = HeadOutcomes(truth, truth, 0.9 * every, every > 0, np.arange(len(truth)))
+        found = accuracy_in_use(outcomes, ("a", "b"))
+        assert found.accuracy.value == found.recall["a"].value == 1.0
+        value = found.balanced_accuracy and found.balanced_accuracy.value
+        assert (value, found.not_evaluated_because is None) == (wanted, wanted is not None)

@@ -138,7 +138,7 @@ class ClassifierMonitor:
         outcomes = outcomes_report(
             version,
             self._catalog.outcomes(workspace_id, classifier.classifier_id, version.number),
-            loaded.model.thresholds,
+            loaded.model.heads,
         )
         if isinstance(reference, str):
             return MonitorReport(windows, None, reference, reference, (), (), outcomes)

@@ -15,7 +15,7 @@ from service.catalog.records import ClassifierVersion
 from service.classifiers.fitting import MULTI
 from service.classifiers.monitoring.monitor_records import OutcomeFigures, OutcomesReport
 from service.errors import InputError
-from service.fewshot.classifier import ABSENT, PRESENT, THRESHOLD
+from service.fewshot.classifier import ABSENT, PRESENT, CalibratedHead, effective_thresholds
 from service.fewshot.drift.accuracy_in_use import HeadOutcomes, accuracy_in_use
 
 PRESENCE = (ABSENT, PRESENT)
@@ -68,12 +68,18 @@ def checked_outcome(
 
 
 def outcomes_report(
-    version: ClassifierVersion, stored: Sequence[Outcome], thresholds: Mapping[str, float]
+    version: ClassifierVersion,
+    stored: Sequence[Outcome],
+    heads: Mapping[str | None, CalibratedHead],
 ) -> OutcomesReport:
     """Accuracy and calibration in use.
 
+    A label of a multi-label version is answered where the whole answer is, and where its
+    probability is as far from the threshold as the version demands. Thresholds that a request had
+    chosen are not known here: those of the version stand for them.
+
     Args:
-        thresholds: of labels of a multi-label version, where they are not the default.
+        heads: of the version.
     """
     # An outcome without a patient is a group of its own.
     names = [outcome.patient_digest or f"p/{outcome.prediction_id}" for outcome in stored]
@@ -87,11 +93,14 @@ def outcomes_report(
     labels = []
     if version.kind == MULTI:
         for c, label in enumerate(version.classes):
-            present_N = shares_NC[:, c] >= thresholds.get(label, THRESHOLD)
+            threshold = effective_thresholds(label, heads[label])[PRESENT]
+            present_N = shares_NC[:, c] >= threshold
+            distance_N = np.abs(shares_NC[:, c] - threshold)
+            clear_N = distance_N >= heads[label].calibrator.min_margin / 2
             true_N = np.array([label in outcome.actual for outcome in stored], np.int64)
             confidence_N = np.where(present_N, shares_NC[:, c], 1 - shares_NC[:, c])
             head = HeadOutcomes(
-                true_N, present_N.astype(np.int64), confidence_N, answered_N, groups_N
+                true_N, present_N.astype(np.int64), confidence_N, answered_N & clear_N, groups_N
             )
             labels.append(OutcomeFigures(label, accuracy_in_use(head, PRESENCE)))
     else:

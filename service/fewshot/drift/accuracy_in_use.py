@@ -1,6 +1,6 @@
 """How often a classifier was right in use, from what turned out to be true later.
 
-Intervals are those of ``metrics``: percentile bootstraps over groups, widened for few groups.
+Intervals are those of ``intervals``: percentile bootstraps over groups, widened for few groups.
 
 Shape suffixes: N outcomes, C classes, B resamples, E bins.
 """
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.arrays import Bools, Doubles, Ints
-from service.fewshot.metrics import (
-    MIN_GROUPS,
+from service.fewshot.metrics import MIN_GROUPS, balanced_accuracy_estimate
+from service.fewshot.uncertainty.intervals import (
     Estimate,
-    balanced_accuracy_estimate,
     estimate,
     group_resamples,
     ratio,
+    unseen_sum,
     weighted_figures,
 )
 
@@ -56,6 +56,9 @@ class ConfidenceBin:
 @dataclass(frozen=True, slots=True)
 class AccuracyInUse:
     """Figures of the answered outcomes; None where ``not_evaluated_because`` says why.
+
+    Where only the outcomes of a class are of too few groups, its recall and the balanced accuracy
+    are None, and the others are there.
 
     Attributes:
         answered: share of the outcomes that were answered.
@@ -99,22 +102,42 @@ def accuracy_in_use(outcomes: HeadOutcomes, classes: tuple[str, ...]) -> Accurac
         sums_G = np.bincount(group_N, values_N, groups)
         return ratio(times_BG @ sums_G, times_BG @ np.bincount(group_N, minlength=groups))
 
+    few = _classes_of_few_groups(truth_N, groups_N, classes)
+    accuracy, over_B = estimate(mean_of(right_N), groups), mean_of(confidence_N - right_N)
+    # Outcomes that are all right leave it open how often the classifier is too sure.
+    bound = unseen_sum(np.array([groups]))
+    unseen = (bound * (accuracy.value == 0), bound * (accuracy.value == 1))
     return AccuracyInUse(
         outcomes=total,
         groups=groups,
         answered=share,
-        accuracy=estimate(mean_of(right_N), groups),
-        balanced_accuracy=balanced_accuracy_estimate(
+        accuracy=accuracy,
+        balanced_accuracy=None
+        if few
+        else balanced_accuracy_estimate(
             truth_N, guesses_N, groups_N, len(classes), resamples=times_BG
         ),
         recall={
             name: _recall(truth_N == c, right_N, groups_N, times_BG)
             for c, name in enumerate(classes)
         },
-        overconfidence=estimate(mean_of(confidence_N - right_N)),
+        overconfidence=estimate(over_B, groups, unseen=unseen, least=-1.0),
         expected_calibration_error=_calibration_error(confidence_N, right_N),
         bins=bins,
-        not_evaluated_because=None,
+        not_evaluated_because=f"no balanced accuracy: {few}" if few else None,
+    )
+
+
+def _classes_of_few_groups(truth_N: Ints, groups_N: Ints, classes: tuple[str, ...]) -> str | None:
+    """Which class has too few groups for a balanced accuracy, and how many; None = none has."""
+    pairs_N2 = np.unique(np.stack([truth_N, groups_N], axis=1), axis=0)
+    groups_C = np.bincount(pairs_N2[:, 0], minlength=len(classes))
+    fewest = int(groups_C.argmin())
+    if groups_C[fewest] >= MIN_GROUPS:
+        return None
+    return (
+        f"answered outcomes of {groups_C[fewest]} group(s) of class {classes[fewest]!r}; "
+        f"it needs {MIN_GROUPS} of each"
     )
 
 
