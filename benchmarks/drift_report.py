@@ -228,13 +228,13 @@ def windows_of(
     """(length, answers until its end, figures that alarm) of each window of a stream."""
     strata = len(reference.drift.means_CF)
     for length in WINDOWS:
-        limit_F = reference.limits(length, false_alarm_share(length))
         for end in range(length, len(class_A) + 1, length):
             part = slice(end - length, end)
             counts_C = np.bincount(class_A[part], minlength=strata)
             sums_CF = np.zeros((strata, len(FIGURES)))
             np.add.at(sums_CF, class_A[part], figures_AF[part])
             deviation_F = reference.drift.deviation(counts_C, sums_CF)
+            limit_F = reference.limits(counts_C, false_alarm_share(length))
             yield length, end, DriftTest(length, deviation_F, limit_F).alarms
 
 

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from service.fewshot.drift.accuracy_in_use import HeadOutcomes, accuracy_in_use
-from service.fewshot.drift.drift_alarms import DriftTest, drift_limits, false_alarm_share
+from service.fewshot.drift.drift_alarms import (
+    DriftTest,
+    drift_limits,
+    false_alarm_share,
+    limits_of_mixture,
+)
 from service.fewshot.drift.drift_reference import (
     HeldOutUse,
     drift_reference,
@@ -74,6 +79,54 @@ def test_another_mixture_of_the_known_classes_is_no_drift():
         *(getattr(use, name)[rare_N] for name in HeldOutUse.__dataclass_fields__)
     )
     assert not result_of(one_class, reference, limits_F).alarms
+
+
+def drawn_mixture(rng, rows_C) -> HeldOutUse:
+    """Frames of patients of their own; classes differ in their usual similarity alone."""
+    stratum_N = np.repeat(np.arange(len(rows_C)), rows_C)
+    similarity_N = 0.8 - 0.1 * stratum_N + 0.05 * rng.standard_normal(len(stratum_N))
+    confidence_N = np.clip(0.85 + 0.1 * rng.standard_normal(len(stratum_N)), 0, 1)
+    abstained_N = rng.random(len(stratum_N)) < 0.1
+    groups_N = np.arange(len(stratum_N))
+    return HeldOutUse(
+        similarity_N, 1 - similarity_N, confidence_N, abstained_N, stratum_N, groups_N
+    )
+
+
+def of_strata(use: HeldOutUse, strata: int):
+    figures_NF = use.figures()
+    sums_CF = np.stack([figures_NF[use.stratum_N == c].sum(0) for c in range(strata)])
+    return np.bincount(use.stratum_N, minlength=strata), sums_CF
+
+
+@pytest.mark.parametrize(
+    ("examples", "in_use"), [((100, 6), (5, 45)), ((50, 50, 4), (0, 0, 50)), ((30, 30), (48, 2))]
+)
+def test_a_mixture_that_rests_on_few_examples_is_no_drift(examples, in_use):
+    share, alarms = 0.001, 0
+    for seed in range(15):
+        rng = np.random.default_rng(seed)
+        reference = drift_reference(drawn_mixture(rng, examples), len(examples))
+        limits_F = drift_limits(reference, 50, share)
+        for _ in range(10):
+            counts_C, sums_CF = of_strata(drawn_mixture(rng, in_use), len(examples))
+            here_F = limits_of_mixture(limits_F, reference, counts_C, share)
+            test = DriftTest(50, reference.deviation(counts_C, sums_CF), here_F)
+            alarms += bool(test.alarms)
+    assert alarms <= 2
+
+
+def test_a_mixture_as_of_the_examples_keeps_its_limits():
+    rng = np.random.default_rng(0)
+    reference = drift_reference(drawn_mixture(rng, (60, 60)), 2)
+    limits_F = drift_limits(reference, 50, 0.001)
+    same_F = limits_of_mixture(limits_F, reference, np.array([25, 25]), 0.001)
+    np.testing.assert_allclose(same_F, limits_F)
+    counts_C, sums_CF = of_strata(drawn_mixture(rng, (2, 48)), 2)
+    sums_CF[:, 0] -= 0.15 * counts_C  # every similarity is lower, as of foreign frames
+    here_F = limits_of_mixture(limits_F, reference, counts_C, 0.001)
+    test = DriftTest(50, reference.deviation(counts_C, sums_CF), here_F)
+    assert test.alarms == ("similarity",)
 
 
 def test_one_abstention_is_no_alarm_where_no_example_was_abstained_from():

@@ -245,14 +245,17 @@ class ClassifierMonitor:
 def _tested(
     window: int, rows: Sequence[UsageRow], loaded: LoadedClassifier, reference: VersionReference
 ) -> Iterator[WindowTest]:
-    """The test of one full window; none if too many of its pictures were blank or frozen."""
+    """The test of one full window; none if too few of its answers can be compared.
+
+    That are neither those of blank or frozen pictures nor those of classes of few examples.
+    """
     counts_T, sums_TF = _summed(rows, loaded).in_strata()
-    compared = int(counts_T.sum())
+    compared = int(reference.drift.tested(counts_T).sum())
     if compared < MIN_COMPARED_SHARE * window:
         return
     share = false_alarm_share(window)
     deviation_F = reference.drift.deviation(counts_T, sums_TF)
-    test = DriftTest(compared, deviation_F, reference.limits(compared, share))
+    test = DriftTest(compared, deviation_F, reference.limits(counts_T, share))
     alarms = test.alarms
     figures = tuple(
         FigureTest(name, float(deviation), float(limit), name in alarms)

@@ -18,8 +18,9 @@ from service.classifiers.monitoring.tally import bins_of, median_of, strata_of
 from service.classifiers.prediction import UltrasoundGate
 from service.errors import NotEnoughExamples
 from service.fewshot.calibrator import margins
-from service.fewshot.drift.drift_alarms import MIN_GROUPS, drift_limits
+from service.fewshot.drift.drift_alarms import MIN_GROUPS, drift_limits, limits_of_mixture
 from service.fewshot.drift.drift_reference import (
+    MIN_STRATUM_GROUPS,
     DriftReference,
     HeldOutUse,
     drift_reference,
@@ -48,15 +49,21 @@ class VersionReference:
         """Why there are no limits."""
         if self.drift.groups >= MIN_GROUPS:
             return None
-        return f"held-out examples of {self.drift.groups} group(s); tests need {MIN_GROUPS}"
+        return (
+            f"held-out examples of {self.drift.groups} group(s), in classes of "
+            f"{MIN_STRATUM_GROUPS} or more; tests need {MIN_GROUPS}"
+        )
 
-    def limits(self, compared: int, false_alarms: float) -> Doubles:
-        """(F,) limits of a window of so many answers. Takes up to a second at first."""
-        length = _on_grid(compared)
+    def limits(self, counts_C: Ints, false_alarms: float) -> Doubles:
+        """(F,) limits of a window with so many answers of each stratum.
+
+        Takes up to a second at first.
+        """
+        length = _on_grid(int(self.drift.tested(counts_C).sum()))
         key = (length, false_alarms)
         if key not in self._limits:
             self._limits[key] = drift_limits(self.drift, length, false_alarms)
-        return self._limits[key]
+        return limits_of_mixture(self._limits[key], self.drift, counts_C, false_alarms)
 
 
 def _on_grid(compared: int) -> int:

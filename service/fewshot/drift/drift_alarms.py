@@ -7,9 +7,10 @@ too. No window is drawn longer than the reference, because so many answers may c
 patients than the reference has (1,000 frames of 200 patients say as much of patients as 200). The
 figures are tested together: the limits are those at which the chance that any figure
 passes its own is the stated one (the least p-value over figures: Westfall and Young 1993,
-"Resampling-based multiple testing").
+"Resampling-based multiple testing"). They are drawn in the mixture of the reference, and widen for
+windows whose mixture rests on fewer of its groups.
 
-Shape suffixes: B resamples, K drawn groups, G groups, F figures.
+Shape suffixes: B resamples, K drawn groups, G groups, F figures, C strata.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from service.arrays import Doubles
+from service.arrays import Doubles, Ints
 from service.fewshot.drift.drift_reference import DIRECTIONS_F, FIGURES, DriftReference
 
 MIN_GROUPS = 20  # with fewer, the tails of a bootstrap say nothing
@@ -79,13 +80,40 @@ def drift_limits(
     return limits_F * _few_groups_factor(reference.groups, false_alarms / len(FIGURES))
 
 
-def _few_groups_factor(groups: int, tail: float) -> float:
+def limits_of_mixture(
+    limits_F: Doubles, reference: DriftReference, counts_C: Ints, false_alarms: float
+) -> Doubles:
+    """(F,) the limits of ``drift_limits`` for a window with another mixture of strata.
+
+    Where the answers are of strata of which the reference has few groups, its means are less
+    certain than in its own mixture. The limits widen as the standard deviation does, and for the
+    groups that the mixture rests on. They never become narrower.
+
+    Args:
+        counts_C: answers of each stratum; those of strata that are not tested do not count.
+    """
+    tested_C = reference.tested(counts_C)
+    answers = int(tested_C.sum())
+    if not answers:
+        return limits_F
+    tail, own_C = false_alarms / len(FIGURES), reference.rows_C / reference.rows_C.sum()
+    spreads_2F = []
+    for shares_C in (own_C, tested_C / answers):
+        there_C = shares_C > 0
+        groups = 1 / (shares_C[there_C] ** 2 / reference.groups_C[there_C]).sum()
+        spreads_2F.append(reference.spread(shares_C, answers) * _few_groups_factor(groups, tail))
+    usual_F, here_F = spreads_2F
+    wider_F = np.where(usual_F > 0, here_F / np.where(usual_F > 0, usual_F, 1), 1)
+    return limits_F * np.maximum(1, wider_F)
+
+
+def _few_groups_factor(groups: float, tail: float) -> float:
     """How much farther out the limit of a tail is than its bootstrap of so few groups says.
 
     As ``metrics.few_groups_factor``, for a tail on one side: 1.3 for 20 groups and one window of 50
     in 36,000, 1.02 for 200.
     """
-    degrees = max(1, groups - 1)
+    degrees = max(1.0, groups - 1)
     quantiles = stdtrit(degrees, tail) / stdtrit(np.inf, tail)
     return float(quantiles * np.sqrt(1 + 1 / degrees))
 
@@ -130,7 +158,7 @@ def _with_a_doubtful_group(reference: DriftReference) -> tuple[Doubles, Doubles]
     Where no held-out example was abstained from, the bootstrap would take one abstention for
     impossible. One group that may exist beside those seen is the rule of succession.
     """
-    share = float((reference.means_CF[:, _ABSTENTIONS]).mean())
+    share = float(reference.means_CF[reference.rows_C > 0, _ABSTENTIONS].mean())
     more_F = np.zeros(len(FIGURES))
     more_F[_ABSTENTIONS] = 1 - share
     sizes_G = np.append(reference.sizes_G, round(float(np.median(reference.sizes_G))))

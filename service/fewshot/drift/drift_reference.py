@@ -18,7 +18,8 @@ from service.fewshot.head import unit_rows
 FIGURES = ("similarity", "confidence", "abstentions")
 DIRECTIONS_F = np.array([-1.0, -1.0, 1.0])  # in which each is a bad sign: fewer, fewer, more
 NEAREST = 5  # examples whose mean similarity counts
-MIN_STRATUM_GROUPS = 5  # with fewer, the mean of all groups stands for the class
+MIN_STRATUM_GROUPS = 5  # with fewer, nothing is usual for the class, and its answers are left out
+_ABSTENTIONS = FIGURES.index("abstentions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,39 +55,75 @@ class DriftReference:
 
     Attributes:
         means_CF: mean of each figure per stratum.
-        sizes_G: rows of each group.
+        sizes_G: rows of each group, in strata that are tested.
         residuals_GF: mean of (value - mean of the stratum) over the rows of each group.
+        rows_C: rows of each stratum; 0 where it is not tested.
+        groups_C: groups of each stratum; 0 where it is not tested.
+        variances_CF: of each mean, over groups.
     """
 
     means_CF: Doubles
     sizes_G: Ints
     residuals_GF: Doubles
+    rows_C: Ints
+    groups_C: Ints
+    variances_CF: Doubles
 
     @property
     def groups(self) -> int:
         """G."""
         return len(self.sizes_G)
 
+    def tested(self, counts_C: Ints) -> Ints:
+        """(C,) answers by stratum, without those of strata of too few groups."""
+        tested_C: Ints = np.where(self.rows_C > 0, counts_C, 0)
+        return tested_C
+
     def deviation(self, counts_C: Ints, sums_CF: Doubles) -> Doubles:
-        """(F,) mean of (value - mean of the stratum) over answers, given by counts and sums."""
-        total = max(1, int(counts_C.sum()))
-        deviation_F: Doubles = (sums_CF - counts_C[:, None] * self.means_CF).sum(0) / total
+        """(F,) mean of (value - mean of the stratum) over tested answers, by counts and sums."""
+        total = max(1, int(self.tested(counts_C).sum()))
+        differences_CF = (sums_CF - counts_C[:, None] * self.means_CF)[self.rows_C > 0]
+        deviation_F: Doubles = differences_CF.sum(0) / total
         return deviation_F
+
+    def spread(self, shares_C: Doubles, answers: int) -> Doubles:
+        """(F,) roughly the standard deviation of ``deviation`` by chance, for a mixture of strata.
+
+        The reference is uncertain by the means of its strata, and a window by as many groups as its
+        answers come from, if they are drawn like those of the reference.
+        """
+        weights_C = shares_C**2 + shares_C * self.rows_C / answers
+        spread_F: Doubles = np.sqrt(weights_C @ self.variances_CF)
+        return spread_F
 
 
 def drift_reference(use: HeldOutUse, strata: int) -> DriftReference:
     """The reference of at least one row."""
     figures_NF = use.figures()
     means_CF = np.tile(figures_NF.mean(0), (strata, 1))
+    rows_C, groups_C = np.zeros(strata, np.int64), np.zeros(strata, np.int64)
+    variances_CF = np.zeros(means_CF.shape)
     for stratum in range(strata):
         rows_N = use.stratum_N == stratum
-        if len(np.unique(use.groups_N[rows_N])) >= MIN_STRATUM_GROUPS:
-            means_CF[stratum] = figures_NF[rows_N].mean(0)
-    residuals_NF = figures_NF - means_CF[use.stratum_N]
-    _, group_N, sizes_G = np.unique(use.groups_N, return_inverse=True, return_counts=True)
+        numbers, group_M = np.unique(use.groups_N[rows_N], return_inverse=True)
+        if len(numbers) < MIN_STRATUM_GROUPS:
+            continue
+        rows_C[stratum], groups_C[stratum] = rows_N.sum(), len(numbers)
+        means_CF[stratum] = figures_NF[rows_N].mean(0)
+        sums_GF = np.zeros((len(numbers), len(FIGURES)))
+        np.add.at(sums_GF, group_M, figures_NF[rows_N] - means_CF[stratum])
+        variances_CF[stratum] = (sums_GF**2).sum(0) / rows_C[stratum] ** 2
+        # No abstention, or nothing else, does not make the share certain: the rule of succession.
+        share = (means_CF[stratum, _ABSTENTIONS] * len(numbers) + 1) / (len(numbers) + 2)
+        least = share * (1 - share) / len(numbers)
+        variances_CF[stratum, _ABSTENTIONS] = max(least, variances_CF[stratum, _ABSTENTIONS])
+    kept_N = rows_C[use.stratum_N] > 0
+    residuals_NF = (figures_NF - means_CF[use.stratum_N])[kept_N]
+    _, group_N, sizes_G = np.unique(use.groups_N[kept_N], return_inverse=True, return_counts=True)
     sums_GF = np.zeros((len(sizes_G), len(FIGURES)))
     np.add.at(sums_GF, group_N, residuals_NF)
-    return DriftReference(means_CF, sizes_G, sums_GF / sizes_G[:, None])
+    residuals_GF = sums_GF / sizes_G[:, None]
+    return DriftReference(means_CF, sizes_G, residuals_GF, rows_C, groups_C, variances_CF)
 
 
 def neighbours_of_other_groups(
