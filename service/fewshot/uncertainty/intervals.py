@@ -97,9 +97,9 @@ def mean_of_shares(shares_BC: Doubles, groups_C: Ints) -> Estimate:
     """
     there_C, shares_C = np.isfinite(shares_BC[0]), shares_BC[0]
     count = max(1, int(there_C.sum()))
-    unseen = (unseen_sum(groups_C[shares_C == end]) / count for end in (1, 0))
+    below, above = (unseen_sum(groups_C[shares_C == end]) / count for end in (1, 0))
     fewest = int(groups_C[there_C].min(initial=int(groups_C.max(initial=1))))
-    return estimate(mean_of_present(shares_BC), fewest, unseen=(next(unseen), next(unseen)))
+    return estimate(mean_of_present(shares_BC), fewest, unseen=(below, above))
 
 
 def few_groups_factor(groups: int) -> float:
