@@ -207,7 +207,7 @@ def rotate_key(
         expires_at: of the successor, with a time zone; None = as the old key.
 
     Raises:
-        InputError: it is no future time.
+        InputError: it is no future time of the calendar.
         UnknownItem, Conflict: as ``Catalog.rotate_key``.
     """
     token = new_token()
@@ -243,7 +243,11 @@ def grant_until(
     expires_at: datetime | None,
     limits: NameLimits = UNLIMITED,
 ) -> KeyGrant:
-    """Roles and scopes until a moment, which has a time zone; None = for ever."""
+    """Roles and scopes until a moment, which has a time zone; None = for ever.
+
+    Raises:
+        InputError: in UTC it is beyond the calendar.
+    """
     until = None if expires_at is None else timestamp(expires_at)
     return KeyGrant(tuple(roles), tuple(scopes), until, limits.collections, limits.classifiers)
 

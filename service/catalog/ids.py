@@ -5,6 +5,8 @@ import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
+from service.errors import InputError
+
 
 def new_id(prefix: str) -> str:
     """``prefix`` and 20 random hexadecimal digits (80 bits), joined by an underscore."""
@@ -18,8 +20,16 @@ def new_ids(prefix: str, count: int) -> list[str]:
 
 
 def timestamp(moment: datetime) -> str:
-    """The moment in UTC, ISO 8601 with microseconds and a trailing ``Z``: sorts by time."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    """The moment in UTC, ISO 8601 with microseconds and a trailing ``Z``: sorts by time.
+
+    Raises:
+        InputError: in UTC it is not between the years 1 and 9999.
+    """
+    try:
+        utc = moment.astimezone(UTC)
+    except OverflowError as error:
+        raise InputError("expected a time between the years 1 and 9999") from error
+    return utc.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def now() -> str:

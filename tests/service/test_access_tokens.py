@@ -171,6 +171,7 @@ ATTACKS = {
     "expired": lambda i: i.token(exp=int(time.time()) - 31),
     "never expires": lambda i: i.token(exp=None),
     "expiry is no number": lambda i: i.token(exp="2999"),
+    "expiry beyond the calendar": lambda i: i.token(exp=253_402_300_800),
     "not yet valid": lambda i: i.token(nbf=int(time.time()) + 60),
     "issued in the future": lambda i: i.token(iat=int(time.time()) + 60),
     "other issuer": lambda i: i.token(iss="https://login.example.org"),

@@ -121,6 +121,14 @@ def test_filters_and_pages(admin: Client) -> None:
         admin.audit_page(cursor="bm8=")
 
 
+@pytest.mark.parametrize(
+    "times", [{"since": "0001-01-01T00:00:00+01:00"}, {"until": "9999-12-31T23:59:59-01:00"}]
+)
+def test_a_time_beyond_the_calendar_is_refused(admin: Client, times: dict[str, str]) -> None:
+    with refused("invalid_input", 422):
+        entries(admin, **times)
+
+
 def test_a_client_can_verify_the_chain_from_the_answers(admin: Client) -> None:
     import hashlib
 

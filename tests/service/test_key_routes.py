@@ -105,11 +105,19 @@ def test_keys_come_in_pages(admin) -> None:
         {"name": " ", "roles": ["reader"]},
         {"name": "x", "roles": ["reader"], "expires_at": "2001-01-01T00:00:00Z"},
         {"name": "x", "roles": ["reader"], "expires_at": "2999-01-01T00:00:00"},
+        {"name": "x", "roles": ["reader"], "expires_at": "9999-12-31T23:59:59-01:00"},
     ],
 )
 def test_a_key_that_makes_no_sense_is_refused(tiny, admin, body) -> None:
     answer = admin._http.post("/v1/keys", json=body)
     assert answer.status_code == 422, answer.text
+
+
+def test_a_successor_cannot_expire_after_the_calendar(admin) -> None:
+    key_id = admin.create_key("x", roles=["reader"])["key"]["key_id"]
+    body = {"expires_at": "9999-12-31T23:59:59-01:00"}
+    answer = admin._http.post(f"/v1/keys/{key_id}/rotate", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
 
 
 def test_an_unknown_key_id_is_not_found(admin) -> None:

@@ -17,7 +17,11 @@ def filter_of(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> AuditFilter:
-    """Which entries are asked for; the times have a time zone, the first is inclusive."""
+    """Which entries are asked for; the times have a time zone, the first is inclusive.
+
+    Raises:
+        InputError: a time is beyond the calendar in UTC.
+    """
     times = [None if moment is None else timestamp(moment) for moment in (since, until)]
     return AuditFilter(action, author, outcome, times[0], times[1])
 

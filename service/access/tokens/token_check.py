@@ -22,6 +22,7 @@ MAX_SIGNATURE = 2048  # characters; 1,366 are those of an RSA key with 8,192 bit
 KNOWN_HEADERS = 64  # of which it is remembered that they are in order
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")  # RFC 7515, section 7.1
 _STANDARD = bytes.maketrans(b"-_", b"+/")
+END_OF_CALENDAR_S = 253_402_300_800.0  # the year 10000, which no time can be
 MAX_SUBJECT = 255  # OpenID Connect Core 1.0, section 2
 # A key that comes with the token proves nothing; ``crit`` asks for what this service cannot do.
 _REFUSED_HEADERS = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "b64", "zip"})
@@ -176,6 +177,6 @@ def _json_object(text: str) -> dict[str, Any]:
 
 
 def _seconds(value: Any) -> float | None:
-    """A time of a claim; None = it is no finite number."""
+    """A time of a claim; None = it is no number, or none of a time of the calendar."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and abs(value) < 1e12 else None
+    return float(value) if is_number and abs(value) < END_OF_CALENDAR_S else None
