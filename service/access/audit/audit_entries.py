@@ -23,7 +23,14 @@ Digest: TypeAlias = Callable[[str, str], str]  # kind, name -> keyed digest
 SECRET_KINDS = frozenset({"subject", "study", "scan"})
 NAMED_KINDS = ("subject", "study", "scan", "collection", "classifier", "workspace")
 MAX_NAMES = 100  # of one kind in one entry; more are counted
-_GENERATED = re.compile(r"[a-z]{2,10}_[0-9a-f]{16,40}|[0-9]{1,9}")  # says nothing of anybody
+# Ids that the service makes say nothing of anybody. Each form belongs to its kind: the number of a
+# version looks like that of a patient.
+_GENERATED = {
+    "scan": re.compile("scn_[0-9a-f]{20}"),
+    "key": re.compile("key_[0-9a-f]{20}"),
+    "operation": re.compile("op_[0-9a-f]{20}"),
+    "version": re.compile("[0-9]{1,9}"),
+}
 _DIGEST_DIGITS = 32  # 128 bits
 
 
@@ -96,8 +103,11 @@ class AuditEvent:
 
     def _written(self, kind: str, names: Iterable[str], digest: Digest) -> list[str]:
         is_plain = self.are_known and kind not in SECRET_KINDS
+        generated = _GENERATED.get(kind)
         return [
-            settled(name) if is_plain or _GENERATED.fullmatch(name) else digest(kind, name)
+            settled(name)
+            if is_plain or (generated is not None and generated.fullmatch(name))
+            else digest(kind, name)
             for name in list(names)[:MAX_NAMES]
         ]
 
