@@ -13,7 +13,7 @@ from service.access.workspace_rules import (
     stored_subject,
 )
 from service.api.shapes.base import Body, Identifier, JsonObject, Label, Value, example_of
-from service.catalog.ids import timestamp
+from service.errors import InputError
 from service.gallery.gallery_records import Range, ScanFilter
 
 MAX_FILTER_DEPTH = 8  # as the catalog's; refused here before anything recurses
@@ -201,4 +201,9 @@ def _moment(time: date | datetime | None) -> str | None:
     if time is None:
         return None
     moment = time if isinstance(time, datetime) else datetime(time.year, time.month, time.day)
-    return timestamp(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)
+    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    try:
+        utc = aware.astimezone(UTC)
+    except OverflowError as error:
+        raise InputError("expected a time between the years 1 and 9999") from error
+    return utc.isoformat(timespec="microseconds").replace("+00:00", "Z")
