@@ -154,14 +154,28 @@ def require_storable(image: ScanImage, embedding_D: npt.NDArray[np.float32]) -> 
 
 def stored_subject(subject_id: str) -> str:
     """The id under which the current request stores a subject. Raises PseudonymKeyMissing."""
-    pseudonyms = _RULES.get().pseudonyms
-    return subject_id if pseudonyms is None else pseudonyms.subject(name_of(subject_id))
+    return stored_name("subject", subject_id)
 
 
 def stored_study(study_id: str) -> str:
     """As ``stored_subject``, of a study."""
-    pseudonyms = _RULES.get().pseudonyms
-    return study_id if pseudonyms is None else pseudonyms.study(name_of(study_id))
+    return stored_name("study", study_id)
+
+
+def stored_name(kind: str, name: str, rules: IntakeRules | None = None) -> str:
+    """What a workspace stores for a ``subject`` or a ``study``; names of other kinds stay.
+
+    Args:
+        rules: of the workspace; None = those of the current request.
+
+    Raises:
+        PseudonymKeyMissing: the pseudonym cannot be made.
+    """
+    pseudonyms = (_RULES.get() if rules is None else rules).pseudonyms
+    if pseudonyms is None or kind not in ("subject", "study"):
+        return name
+    make = pseudonyms.subject if kind == "subject" else pseudonyms.study
+    return make(name_of(name))
 
 
 def sought_subjects(subject_ids: Iterable[str]) -> tuple[str, ...]:

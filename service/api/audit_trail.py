@@ -22,12 +22,14 @@ from service.access.audit.audit_entries import (
     SERVICE_CHAIN,
     UNKNOWN,
     AuditEvent,
+    as_given,
     outcome_of,
     who_is,
 )
 from service.access.audit.audit_log import SUMMED_UP, AuditLog
 from service.access.audit.touched import Names, start_noting, stop_noting
 from service.access.keys import Caller
+from service.access.workspace_rules import stored_name
 from service.api.problems import CLIENT_CLOSED, STATUS, request_id_of, status_and_code
 from service.errors import AuditFailure, ServiceError
 
@@ -114,7 +116,11 @@ class RequestTrail:
             status=status,
             code=code,
             request_id=request_id_of(self._request),
+            stored=as_given if caller is None else self._stored_name,
         )
+
+    def _stored_name(self, kind: str, name: str) -> str:
+        return stored_name(kind, name, self._request.state.policy.rules)
 
 
 async def recorded(trail: RequestTrail, handle: Handle) -> Response:

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from fastapi import Request
 
+from service.access.audit.touched import touched, touched_patients
 from service.access.workspace_rules import require_storable
 from service.api.dependencies import Services
 from service.api.shapes.classifier_shapes import ExampleSource, LabelledExample
@@ -31,9 +32,13 @@ async def read_labelled(
     max_items = service.settings.max_items
     upload = await read_upload(request, max_items=max_items)
     if upload.document is None:
-        return await _from_form(upload, model)
-    body = await upload.validated(model, upload.document)
-    return await asyncio.to_thread(_from_json, body, max_items)
+        body, files = await _from_form(upload, model)
+    else:
+        document = await upload.validated(model, upload.document)
+        body, files = await asyncio.to_thread(_from_json, document, max_items)
+    touched_patients(body.unstored)
+    touched("scan", (example.scan_id for example in body.examples))
+    return body, files
 
 
 def _from_json(body: B, max_items: int) -> tuple[B, tuple[bytes, ...]]:

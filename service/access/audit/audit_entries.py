@@ -17,9 +17,12 @@ from service.catalog.audit.audit_records import SERVICE_CHAIN as SERVICE_CHAIN
 from service.catalog.audit.audit_records import Draft, settled
 from service.catalog.ids import now
 from service.catalog.plain_text import name_of
+from service.errors import PseudonymKeyMissing
 
 Outcome: TypeAlias = Literal["begun", "ok", "refused", "failed"]
 Digest: TypeAlias = Callable[[str, str], str]  # kind, name -> keyed digest
+# Kind, name -> what the workspace stores for it. Raises PseudonymKeyMissing.
+StoredName: TypeAlias = Callable[[str, str], str]
 SECRET_KINDS = frozenset({"subject", "study", "scan"})
 NAMED_KINDS = ("subject", "study", "scan", "collection", "classifier", "workspace")
 MAX_NAMES = 100  # of one kind in one entry; more are counted
@@ -32,6 +35,11 @@ _GENERATED = {
     "version": re.compile("[0-9]{1,9}"),
 }
 _DIGEST_DIGITS = 32  # 128 bits
+
+
+def as_given(kind: str, name: str) -> str:
+    """What a workspace stores for a name where it makes no pseudonyms."""
+    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,8 @@ class AuditEvent:
         status: of the HTTP answer; 0 = there is none.
         times: how often, for refusals that are summed up.
         facts: whole numbers, such as how many scans expired.
+        stored: gives the pseudonyms of the workspace. Digests are of these, so that whatever
+            concerned a patient has the same one, whichever id the request had.
     """
 
     chain: str
@@ -74,6 +84,7 @@ class AuditEvent:
     times: int = 1
     facts: Mapping[str, int] = field(default_factory=dict)
     at: str = field(default_factory=now)
+    stored: StoredName = as_given
 
     def draft(self, digest: Digest) -> Draft:
         """The entry; empty members are left out."""
@@ -104,12 +115,19 @@ class AuditEvent:
     def _written(self, kind: str, names: Iterable[str], digest: Digest) -> list[str]:
         is_plain = self.are_known and kind not in SECRET_KINDS
         generated = _GENERATED.get(kind)
-        return [
+        written = [
             settled(name)
             if is_plain or (generated is not None and generated.fullmatch(name))
-            else digest(kind, name)
+            else digest(kind, self._stored(kind, name))
             for name in list(names)[:MAX_NAMES]
         ]
+        return list(dict.fromkeys(written))
+
+    def _stored(self, kind: str, name: str) -> str:
+        try:
+            return self.stored(kind, name)
+        except PseudonymKeyMissing:  # the request fails for it, and has an entry all the same
+            return name
 
 
 def who_is(caller: Caller) -> Who:
@@ -133,6 +151,11 @@ def keyed_digest(key: bytes, kind: str, name: str) -> str:
     return "d_" + hmac.new(key, message, hashlib.sha256).hexdigest()[:_DIGEST_DIGITS]
 
 
-def named(key: bytes, name: str) -> tuple[str, ...]:
-    """All forms in which an entry may hold a name."""
-    return (name, *(keyed_digest(key, kind, name) for kind in NAMED_KINDS))
+def named(key: bytes, name: str, stored: StoredName) -> tuple[str, ...]:
+    """All forms in which an entry may hold a name: plain, and digests of what is stored for it.
+
+    Digests of the name as it was given too: there may be entries from before a policy of
+    pseudonyms. Raises PseudonymKeyMissing.
+    """
+    pairs = [(kind, form) for kind in NAMED_KINDS for form in (name, stored(kind, name))]
+    return (name, *dict.fromkeys(keyed_digest(key, kind, form) for kind, form in pairs))

@@ -16,6 +16,18 @@ class Notes(Protocol):
         """See ``will_answer``."""
 
 
+class OfPatient(Protocol):
+    """A scan or an example, as far as it names a patient."""
+
+    @property
+    def subject_id(self) -> str | None:
+        """Of the patient; None = nobody knows."""
+
+    @property
+    def study_id(self) -> str | None:
+        """Of the examination; None = nobody knows."""
+
+
 _notes: ContextVar[Notes | None] = ContextVar("touched", default=None)
 
 
@@ -44,7 +56,14 @@ def touched(kind: str, names: Iterable[str | None]) -> None:
     notes = _notes.get()
     if notes is None:
         return
-    of_kind = notes.names.setdefault(kind, [])
-    for name in names:
-        if name is not None and name not in of_kind:
-            of_kind.append(name)
+    # A dictionary: a filter names up to 10,000 subjects.
+    new = dict.fromkeys(name for name in names if name is not None)
+    if new:
+        notes.names[kind] = list(dict.fromkeys(notes.names.get(kind, ())) | new)
+
+
+def touched_patients(scans: Iterable[OfPatient]) -> None:
+    """Note that the request concerns the patients and studies of these scans."""
+    found = tuple(scans)
+    touched("subject", (scan.subject_id for scan in found))
+    touched("study", (scan.study_id for scan in found))

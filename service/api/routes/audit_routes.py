@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime
 
 from service.access.audit.audit_search import filter_of, search
+from service.access.workspace_rules import stored_name
 from service.api.dependencies import Service, WorkspaceId
 from service.api.paging import PageQuery, Paging, next_cursor
 from service.api.permissions import needs
@@ -74,6 +75,7 @@ async def list_audit_entries(
         name=name,
         limit=paging.limit,
         before=paging.number_after(KIND),
+        stored=stored_name,
     )
     items = [AuditEntryAnswer.of(entry.fields, entry.sha256) for entry in entries]
     after = None if next_before is None else str(next_before)

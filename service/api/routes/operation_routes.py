@@ -6,6 +6,7 @@ from typing import Annotated, TypeVar
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import JSONResponse
 
+from service.access.audit.touched import touched_patients
 from service.access.keys import Caller
 from service.access.workspace_rules import sought_studies, sought_subjects
 from service.api.dependencies import KnownCaller, Service, Services, WorkspaceId
@@ -140,7 +141,8 @@ async def delete_scan(
     _require_refit(caller, refit=refit)
     if refit:  # it may be an example of any classifier
         caller.limits.require_unlimited()
-    remove = service.gallery.remove
+    remove, find = service.gallery.remove, service.gallery.get_scan
+    touched_patients([await asyncio.to_thread(find, caller.workspace_id, collection, scan_id)])
     receipt = await asyncio.to_thread(
         remove, caller.workspace_id, collection, scan_id, if_version=if_match
     )

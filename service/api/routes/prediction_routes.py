@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from service.access.audit.touched import touched, will_answer
+from service.access.audit.touched import touched, touched_patients, will_answer
 from service.api.batches import refuse_if_all_failed
 from service.api.dependencies import KnownCaller, Service, Services, WorkspaceId
 from service.api.openapi import image_body
@@ -199,6 +199,7 @@ async def _of_scans(
         await asyncio.to_thread(service.gallery.get_scan, workspace_id, body.collection, scan_id)
         for scan_id in body.scan_ids
     ]
+    touched_patients(scans)
     kept: list[EmbeddedImage | None] = [None] * len(scans)
     if wanted.with_map or wanted.with_views:
         kept = [await _embedded_kept(service, workspace_id, scan, wanted) for scan in scans]

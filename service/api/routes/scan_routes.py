@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from service.access.audit.touched import touched
+from service.access.audit.touched import touched, touched_patients
 from service.api.batches import batch_status, refuse_if_all_failed
 from service.api.dependencies import Service, Services, WorkspaceId
 from service.api.etags import IfMatch, with_etag
@@ -51,7 +51,7 @@ from service.api.uploads import Upload, embed_each, image_files, read_upload, va
 from service.embedding.pipeline import EmbedOptions
 from service.embedding.quantisation import NumberFormat
 from service.errors import InputError, UnknownItem
-from service.gallery.gallery_records import Scan, ScanFacts, ScanFilter
+from service.gallery.gallery_records import Scan, ScanFacts, ScanFilter, StoredScan
 
 router = APIRouter(
     route_class=StrictRoute, prefix="/v1/collections/{collection}/scans", tags=["collections"]
@@ -106,8 +106,7 @@ async def add_scans(
         _files_and_facts, upload, raw_facts, service.settings.max_items
     )
 
-    touched("subject", (item.subject_id for item in facts))
-    touched("study", (item.study_id for item in facts))
+    touched_patients(facts)
 
     async def act() -> JSONResponse:
         # Before embedding: an unknown or foreign collection costs no encoder time.
@@ -151,6 +150,7 @@ async def copy_scans(
     async def act() -> JSONResponse:
         copy = service.gallery.copy
         results = await asyncio.to_thread(copy, workspace_id, collection, body.to, body.scan_ids)
+        touched_patients(result.scan for result in results if isinstance(result, StoredScan))
         refuse_if_all_failed(results)
         answer = CopiedScansAnswer.of(body.to, body.scan_ids, results, request_id_of(request))
         return JSONResponse(answer.to_json(), batch_status(results))
@@ -315,6 +315,7 @@ async def get_scan(
 ) -> ScanAnswer:
     """Read one scan."""
     scan = await asyncio.to_thread(service.gallery.get_scan, workspace_id, collection, scan_id)
+    touched_patients([scan])
     answers = await asyncio.to_thread(_answers, service, workspace_id, collection, [scan], vectors)
     if not answers:
         raise UnknownItem("the scan was deleted meanwhile")
@@ -331,6 +332,8 @@ async def get_thumbnail(
     collection: str, scan_id: str, service: Service, workspace_id: WorkspaceId
 ) -> Response:
     """Read the thumbnail of a scan: a small JPEG of its pixels, without metadata."""
+    scan = await asyncio.to_thread(service.gallery.get_scan, workspace_id, collection, scan_id)
+    touched_patients([scan])
     data = await asyncio.to_thread(service.gallery.thumbnail, workspace_id, collection, scan_id)
     return Response(data, media_type="image/jpeg")
 
@@ -346,8 +349,11 @@ async def patch_scan(
     if_match: IfMatch,
 ) -> ScanAnswer:
     """Relabel one scan; null removes a label or attribute."""
-    patch = service.gallery.patch_scan
+    patch, find = service.gallery.patch_scan, service.gallery.get_scan
+    before = await asyncio.to_thread(find, workspace_id, collection, scan_id)
+    touched_patients([before, body])  # it may go from one patient to another
     scan = await asyncio.to_thread(
         patch, workspace_id, collection, scan_id, body.patch(), if_version=if_match
     )
+    touched_patients([scan])
     return with_etag(response, ScanAnswer.of(scan, dim=service.pipeline.encoder.dim))

@@ -1,11 +1,12 @@
 """The filter over scans: one language for lists, searches, counts and fits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, model_validator
 
+from service.access.audit.touched import touched
 from service.access.workspace_rules import (
     sought_studies,
     sought_subjects,
@@ -125,7 +126,25 @@ class FilterBody(Body):
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
     def where(self) -> ScanFilter:
-        """The filter as the gallery takes it. Raises InputError."""
+        """The filter as the gallery takes it; what it names stands in the audit log.
+
+        Raises:
+            InputError: a time is beyond the calendar.
+        """
+        touched("subject", self._named("subject_id", "not_subject_id"))
+        touched("study", self._named("study_id", "not_study_id"))
+        return self._where()
+
+    def _named(self, *fields: str) -> Iterator[str]:
+        """The ids in these fields, also of inner filters."""
+        for name in fields:
+            yield from _values(getattr(self, name))
+        inner = (*(self.all_of or ()), *(self.any_of or ()), self.none_of)
+        for part in inner:
+            if part is not None:
+                yield from part._named(*fields)
+
+    def _where(self) -> ScanFilter:
         tests = {n: v for n, v in self.attributes.items() if isinstance(v, AttributeTest)}
         values = {n: _many(v) for n, v in self.attributes.items() if n not in tests}
         any_of = {n: tuple(v.any_of) for n, v in tests.items() if v.any_of}
@@ -148,9 +167,9 @@ class FilterBody(Body):
             has_study=_exists(self.study_id),
             created=self.created_at.range() if self.created_at else Range(),
             updated=self.updated_at.range() if self.updated_at else Range(),
-            all_of=tuple(inner.where() for inner in self.all_of or ()),
-            any_of=tuple(inner.where() for inner in self.any_of or ()),
-            none_of=(*none_of, *((self.none_of.where(),) if self.none_of else ())),
+            all_of=tuple(inner._where() for inner in self.all_of or ()),
+            any_of=tuple(inner._where() for inner in self.any_of or ()),
+            none_of=(*none_of, *((self.none_of._where(),) if self.none_of else ())),
         )
 
 
