@@ -8,7 +8,7 @@ a second one says so if that fails. If an entry cannot be stored the request fai
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import TypeAlias
@@ -35,6 +35,8 @@ from service.errors import AuditFailure, ServiceError
 
 # Who only reads these leaves no entry: they hold nothing of a patient, and clients poll them.
 QUIET_SCOPES = frozenset({"encoder.read", "collection.read", "classifier.read", "operation.read"})
+# But these: they show single scans, with labels and groups of patients.
+TELLING_ACTIONS = frozenset({"list_examples", "get_confusion"})
 # A POST that needs only these changes nothing.
 READ_SCOPES = QUIET_SCOPES | {"embed", "search", "predict", "scan.read", "subject.read"}
 _KINDS = {"name": "classifier"}  # of the parameters in paths; others end with _id, or are kinds
@@ -58,7 +60,7 @@ class RequestTrail:
         self._log = log
         self._request = request
         self._action = action
-        self._is_quiet = QUIET_SCOPES.issuperset(scopes) and request.method == "GET"
+        self._is_quiet = is_quiet(request.method, action, scopes)
         self._is_read = request.method == "GET" or READ_SCOPES.issuperset(scopes)
         self._has_begun = False
         self._caller: Caller | None = None
@@ -121,6 +123,11 @@ class RequestTrail:
 
     def _stored_name(self, kind: str, name: str) -> str:
         return stored_name(kind, name, self._request.state.policy.rules)
+
+
+def is_quiet(method: str, action: str, scopes: Iterable[str]) -> bool:
+    """Whether a request of this route leaves an entry only if it is refused or fails."""
+    return method == "GET" and QUIET_SCOPES.issuperset(scopes) and action not in TELLING_ACTIONS
 
 
 async def recorded(trail: RequestTrail, handle: Handle) -> Response:

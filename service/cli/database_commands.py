@@ -190,8 +190,14 @@ def suspend_workspace(
             done = client.suspend_workspace(name)
             show(done.document(), [f"suspended {name}"], as_json=as_json)
             return
-    with explained(), catalog_at(read_settings()) as catalog:
-        WorkspaceRegistry(catalog).suspend(name)
+    with explained():
+        settings = read_settings()
+        with (
+            catalog_at(settings) as catalog,
+            audited(settings, catalog, "workspace.suspend") as names,
+        ):
+            WorkspaceRegistry(catalog).suspend(name)
+            names["workspace"] = [name]
         show({"name": name, "status": "suspended"}, [f"suspended {name}"], as_json=as_json)
 
 
@@ -205,8 +211,14 @@ def resume_workspace(
             done = client.resume_workspace(name)
             show(done.document(), [f"resumed {name}"], as_json=as_json)
             return
-    with explained(), catalog_at(read_settings()) as catalog:
-        WorkspaceRegistry(catalog).resume(name)
+    with explained():
+        settings = read_settings()
+        with (
+            catalog_at(settings) as catalog,
+            audited(settings, catalog, "workspace.resume") as names,
+        ):
+            WorkspaceRegistry(catalog).resume(name)
+            names["workspace"] = [name]
         show({"name": name, "status": "active"}, [f"resumed {name}"], as_json=as_json)
 
 
@@ -232,15 +244,20 @@ def delete_workspace(
             begun = client.delete_workspace(name)
             show(begun.document(), [operation_row(begun)], as_json=as_json)
             return
-    with explained(), catalog_at(read_settings()) as catalog:
-        registry = WorkspaceRegistry(catalog)
-        _, contents = registry.get(name)
-        if not yes:
-            _require_consent(contents.scans, contents.classifiers)
-        workspace, contents = registry.begin_deletion(name)
-        request = WorkspaceDeletion(workspace.workspace_id, name, **asdict(contents))
-        operator_id = workspace_id_of(catalog, DEFAULT_WORKSPACE)
-        operation = catalog.create_operation(operator_id, request.kind, request.to_json())
+    with explained():
+        settings = read_settings()
+        with catalog_at(settings) as catalog:
+            registry = WorkspaceRegistry(catalog)
+            _, contents = registry.get(name)
+            if not yes:
+                _require_consent(contents.scans, contents.classifiers)
+            with audited(settings, catalog, "workspace.delete") as names:
+                workspace, contents = registry.begin_deletion(name)
+                names["workspace"] = [name]
+                request = WorkspaceDeletion(workspace.workspace_id, name, **asdict(contents))
+                operator_id = workspace_id_of(catalog, DEFAULT_WORKSPACE)
+                operation = catalog.create_operation(operator_id, request.kind, request.to_json())
+                names["operation"] = [operation.operation_id]
         told = f"{operation.operation_id}\tof the workspace {DEFAULT_WORKSPACE}"
         show({"operation_id": operation.operation_id}, [told], as_json=as_json)
 

@@ -79,7 +79,8 @@ def policy_set(
         with catalog_at(settings) as catalog:
             workspace_id = workspace_id_of(catalog, workspace or DEFAULT_WORKSPACE)
             store = _store(catalog, settings)
-            policy = store.replace(workspace_id, document, if_version=None)
+            with audited(settings, catalog, "policy.set", workspace_id):
+                policy = store.replace(workspace_id, document, if_version=None)
             _print(catalog, workspace_id, policy, as_json=as_json)
             _tell_unfit(store.unfit(policy, workspace_id))
 
@@ -107,7 +108,9 @@ def policy_grant(
         granted = dict(_limit(text) for text in limits or [])
         with catalog_at(settings) as catalog:
             workspace_id = workspace_id_of(catalog, workspace or DEFAULT_WORKSPACE)
-            policy = _store(catalog, settings).grant(workspace_id, granted)
+            store = _store(catalog, settings)
+            with audited(settings, catalog, "policy.grant", workspace_id):
+                policy = store.grant(workspace_id, granted)
             _print(catalog, workspace_id, policy, as_json=as_json)
 
 

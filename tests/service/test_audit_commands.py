@@ -67,6 +67,40 @@ def test_keys_made_on_the_command_line_are_recorded(data_dir: Path) -> None:
     assert exported("--workspace", "default", "--after", "6")[0]["entry"]["seq"] == 7
 
 
+def test_policies_and_lives_of_workspaces_are_recorded(tmp_path: Path) -> None:
+    run("workspace", "create", "ward")
+    policy = tmp_path / "policy.json"
+    policy.write_text('{"intake": {"refuse_burned_in": "high"}}')
+    run("policy", "set", str(policy), "--workspace", "ward")
+    policy.write_text('{"intake": {"pseudonyms": true}}')
+    run("policy", "set", str(policy), "--workspace", "ward", exit_code=1)
+    run("policy", "grant", "scans=1000", "--workspace", "ward")
+    run("workspace", "suspend", "ward")
+    run("workspace", "resume", "ward")
+    run("workspace", "suspend", "default", exit_code=1)
+    of_ward = [line["entry"] for line in exported("--workspace", "ward")]
+    assert [(e["action"], e["outcome"]) for e in of_ward] == [
+        ("policy.set", "begun"),
+        ("policy.set", "ok"),
+        ("policy.set", "begun"),
+        ("policy.set", "failed"),
+        ("policy.grant", "begun"),
+        ("policy.grant", "ok"),
+    ]
+    deleted = run("workspace", "delete", "ward", "--yes").split("\t")[0]
+    entries = [line["entry"] for line in exported() if line["entry"]["chain"] == "service"]
+    ended = [(e["action"], e["outcome"]) for e in entries if e["outcome"] != "begun"]
+    assert ended == [
+        ("workspace.create", "ok"),
+        ("workspace.suspend", "ok"),
+        ("workspace.resume", "ok"),
+        ("workspace.suspend", "failed"),
+        ("workspace.delete", "ok"),
+    ]
+    assert [e["outcome"] for e in entries].count("begun") == len(ended)
+    assert entries[-1]["names"] == {"workspace": ["ward"], "operation": [deleted]}
+
+
 def test_verify_says_what_is_confirmed_and_names_what_was_changed(
     data_dir: Path, tmp_path: Path
 ) -> None:

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 
 from service.access.pseudonyms import write_key
+from service.api.audit_trail import is_quiet
 from service.catalog.audit.sqlite_audit import AUDIT_FILE
-from service.server import local_service
+from service.server import LocalService, local_service
 from service.settings import Settings
 from sonoprobe_client import ApiError
 from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE, refused
 
+DOCUMENT = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text("utf-8"))
 PATIENT, STUDY, SCAN = "4711042", "880123", "20231107"  # digits alone, as in many hospitals
 
 
@@ -25,10 +27,16 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def owner(data_dir: Path, frames: dict[str, list[bytes]]) -> Iterator[Client]:
-    """An administrator of a service with six scans of three patients, one of them PATIENT."""
+def audited(data_dir: Path) -> Iterator[LocalService]:
     settings = Settings(data_dir=data_dir, bundle_dir=BUNDLE, drain_s=0)
-    with local_service(settings) as running, Client(running.url, key=running.key) as client:
+    with local_service(settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def owner(audited: LocalService, frames: dict[str, list[bytes]]) -> Iterator[Client]:
+    """An administrator of a service with six scans of three patients, one of them PATIENT."""
+    with Client(audited.url, key=audited.key) as client:
         client.create_collection("ward")
         metadata: list[dict[str, Any]] = [
             {"scan_id": f"s{n}", "subject_id": f"p{n % 2}", "labels": {"t": "ab"[n % 2]}}
@@ -173,7 +181,42 @@ def test_under_pseudonyms_the_id_and_its_pseudonym_find_the_same(
             client.subject(PATIENT)
         with refused("pseudonym_key_missing", 503):
             found(client, PATIENT)
-        failed = [
-            e for e in client.audit(action="read_subject_of_query") if e["outcome"] == "failed"
-        ]
+        list(client.audit())  # on disk behind those of which nobody waits
+        failed = client.audit(action="read_subject_of_query", outcome="failed")
         assert [entry["code"] for entry in failed] == ["pseudonym_key_missing"]
+
+
+def test_reading_what_lists_scans_has_an_entry(audited: LocalService, owner: Client) -> None:
+    made = owner.create_key("looks", roles=["auditor"])
+    with Client(audited.url, key=made["secret"]) as auditor:
+        for what in ("", "/examples", "/confusion"):
+            request(auditor, "GET", f"/classifiers/k/versions/1{what}")
+    entries = list(owner.audit(author=made["key"]["key_id"]))
+    assert [entry["action"] for entry in entries] == ["get_confusion", "list_examples"]
+    assert entries[0]["names"] == {"classifier": ["k"], "version": ["1"]}
+
+
+def test_no_reading_without_an_entry_shows_a_scan() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+
+    def names_in(schema: Any, seen: frozenset[str]) -> set[str]:
+        """The members of a JSON schema and of all that it refers to."""
+        if isinstance(schema, list):
+            return set().union(*(names_in(part, seen) for part in schema))
+        if not isinstance(schema, dict):
+            return set()
+        found = set(schema.get("properties", ()))
+        target = schema.get("$ref", "").rpartition("/")[2]
+        if target and target not in seen:
+            found |= names_in(schemas[target], seen | {target})
+        return found.union(*(names_in(part, seen) for part in schema.values()))
+
+    telling = {
+        operation["operationId"]
+        for methods in DOCUMENT["paths"].values()
+        for method, operation in methods.items()
+        if "security" in operation
+        and is_quiet(method.upper(), operation["operationId"], *operation["security"][0].values())
+        and names_in(operation["responses"]["200"], frozenset()) & {"scan_id", "group", "sha256"}
+    }
+    assert telling == {"list_operations", "get_operation"}  # scans that a fit refused
