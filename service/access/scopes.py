@@ -19,7 +19,7 @@ SCOPES: Mapping[str, str] = {
     "collection.import": "read a collection from the folder of exports",
     "scan.read": "list, read and count scans, with labels, thumbnails and embeddings",
     "scan.write": "upload scans; with `scan.read`, copy them to another collection",
-    "scan.label": "change labels, attributes and ids of a scan",
+    "scan.label": "with `scan.read`, change labels, attributes and ids of a scan",
     "scan.delete": "delete a scan",
     "search": "find similar scans",
     "predict": "predict with a classifier",

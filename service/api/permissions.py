@@ -52,7 +52,7 @@ async def _for_everybody(request: Request) -> None:
 
 PUBLISH = "classifier.publish"  # of requests that publish what they make
 _OF_CLASSIFIER = "/v1/classifiers/{name}"
-READ_SCANS = "scan.read"  # of predictions for stored scans
+READ_SCANS = "scan.read"  # of predictions for stored scans, and of evaluations on them
 OPEN = Depends(_for_everybody)
 
 

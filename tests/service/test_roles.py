@@ -1,5 +1,7 @@
 """What a key allows: a matrix of roles and routes from the running service, and its limits."""
 
+import base64
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -15,6 +17,7 @@ from service.app import catalog_of, create_app
 from service.catalog.access_records import KeyGrant
 from service.catalog.ids import timestamp
 from service.catalog.interface import Catalog
+from service.cli.demo import SAMPLES
 from service.server import LocalService, local_service
 from service.settings import Settings
 from tests.service.expected import BUNDLE
@@ -147,6 +150,39 @@ def test_what_publishes_needs_the_scope_to_publish(
         if "json" in options:
             options["json"]["publish"] = False
         assert http.request(method, path, **options).status_code in (200, 404)
+
+
+def test_who_may_not_read_scans_learns_nothing_of_them_by_other_scopes(local, catalog) -> None:
+    _, owner = create_key(catalog, "owner", "default")
+    grant = KeyGrant(scopes=("classifier.evaluate", "scan.label"))
+    _, key = create_key(catalog, "no reader", "default", grant)
+    scenes = [folder for folder in sorted(SAMPLES.iterdir()) if folder.is_dir()][:2]
+    files = [(s.name, file) for s in scenes for file in sorted(s.glob("*.png"))[:2]]
+    with http_of(local, owner) as http:
+        http.post("/v1/collections", json={"name": "ward"})
+        metadata = [{"scan_id": f"s{n}", "labels": {"t": s}} for n, (s, _) in enumerate(files)]
+        parts = [("files", (file.name, file.read_bytes(), "image/png")) for _, file in files]
+        made = http.post(
+            "/v1/collections/ward/scans", files=parts, data={"metadata": json.dumps(metadata)}
+        )
+        assert made.status_code == 200, made.text
+        fit = {"name": "k", "collection": "ward", "task": "t"}
+        assert http.post("/v1/classifiers", json=fit).status_code == 201
+    image = base64.b64encode(files[0][1].read_bytes()).decode()
+    upload = {"image": image, "label": scenes[0].name}
+    stored: list[dict[str, Any]] = [
+        {"collection": "ward", "task": "t", "filter": {"subject_id": "p0"}},
+        {"collection": "ward", "examples": [upload, {"scan_id": "s0", "label": scenes[0].name}]},
+    ]
+    with http_of(local, key) as http:
+        answers = [http.post("/v1/classifiers/k/evaluate", json=body) for body in stored]
+        answers.append(http.patch("/v1/collections/ward/scans/s0", json={}))
+        for answer in answers:
+            assert (answer.status_code, answer.json().get("scope")) == (403, "scan.read")
+            assert "counts" not in answer.text
+        body = {"examples": [upload], "allow_known": True}
+        evaluated = http.post("/v1/classifiers/k/evaluate", json=body)
+        assert evaluated.status_code == 200, evaluated.text
 
 
 def test_a_missing_scope_is_found_before_what_is_wrong_with_the_body(local, catalog) -> None:

@@ -879,7 +879,7 @@ export interface paths {
         head?: never;
         /**
          * Relabel one scan; null removes a label or attribute
-         * @description Scope: `scan.label`.
+         * @description Scope: `scan.read`, `scan.label`.
          */
         patch: operations["patch_scan"];
         trace?: never;

@@ -13,7 +13,7 @@ from service.api.etags import IfMatch
 from service.api.idempotency import Idempotent
 from service.api.labelled_examples import embed_each_labelled, read_labelled
 from service.api.openapi import labelled_body
-from service.api.permissions import PUBLISH, needs
+from service.api.permissions import PUBLISH, READ_SCANS, needs
 from service.api.routes.version_routes import version_created
 from service.api.routing import StrictRoute
 from service.api.shapes.base import (
@@ -61,7 +61,11 @@ Share = Annotated[float | None, Query(gt=0, le=1)]
     dependencies=[needs("classifier.evaluate")],
 )
 async def evaluate_classifier(
-    request: Request, service: Service, workspace_id: WorkspaceId, target: VersionInQuery
+    request: Request,
+    service: Service,
+    caller: KnownCaller,
+    workspace_id: WorkspaceId,
+    target: VersionInQuery,
 ) -> EvaluationAnswer:
     """Evaluate a version on labelled images or scans that it was not fitted from.
 
@@ -71,6 +75,8 @@ async def evaluate_classifier(
     """
     classifier, version = target
     body, files = await read_labelled(request, service, EvaluationBody)
+    if body.takes_stored:  # the counts tell their labels
+        caller.require(READ_SCANS)
     with_views = asks_views(version)
     embedded = await embed_each_labelled(service, body, files, with_views=with_views)
     failed = [(i, item) for i, item in enumerate(embedded) if isinstance(item, ServiceError)]

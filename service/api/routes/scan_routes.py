@@ -338,7 +338,7 @@ async def get_thumbnail(
     return Response(data, media_type="image/jpeg")
 
 
-@router.patch("/{scan_id}", dependencies=[needs("scan.label")])
+@router.patch("/{scan_id}", dependencies=[needs("scan.read", "scan.label")])
 async def patch_scan(
     collection: str,
     scan_id: str,

@@ -114,6 +114,12 @@ class ExampleSource(Body):
         return [example for example in self.examples if example.scan_id is None]
 
     @property
+    def takes_stored(self) -> bool:
+        """Whether stored scans may be among the examples."""
+        is_of_task = self.task is not None or bool(self.tasks)
+        return is_of_task or len(self.unstored) < len(self.examples)
+
+    @property
     def stored(self) -> ExampleSelection:
         """The examples that are stored scans."""
         return ExampleSelection(
