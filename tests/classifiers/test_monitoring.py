@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.classifiers.evaluation import ClassifierEvaluator
 from service.classifiers.fitting import MULTI, FitOptions, without_scores
 from service.classifiers.monitoring.classifier_monitor import ClassifierMonitor
-from service.classifiers.monitoring.outcome_reports import ReportedOutcome
+from service.classifiers.monitoring.outcome_reports import ReportedOutcome, outcomes_report
 from service.classifiers.portable_versions import export_document
 from service.classifiers.prediction import (
     Acquisition,
@@ -241,6 +242,18 @@ def test_outcomes_of_one_class_alone_give_no_balanced_accuracy(ward):
     assert head.figures.accuracy.value == head.figures.recall["a"].value == 1.0
     assert head.figures.balanced_accuracy is None
     assert "0 group(s) of class 'b'" in head.figures.not_evaluated_because
+
+
+def test_a_class_that_reached_its_threshold_counts_as_the_answer(ward):
+    ward.monitor.put_outcomes(ward.owner, "triage", [reported(n, True) for n in range(100)])
+    classifier = ward.catalog.get_classifier(ward.owner, "triage")
+    loaded = ward.store.open(ward.owner, "triage")
+    eager = replace(loaded.model.heads[None], thresholds={"b": 0.05})
+    stored = ward.catalog.outcomes(ward.owner, classifier.classifier_id, 1)
+    (head,) = outcomes_report(classifier.published, stored, {None: eager}).labels
+    assert head.figures.recall["b"].value == 1.0
+    assert head.figures.recall["a"].value == 0.0  # each has 0.1 of b, so b is called
+    assert head.figures.accuracy.value == pytest.approx(0.5)
 
 
 def test_a_label_that_the_service_did_not_call_counts_as_unanswered(ward):

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
+from service.arrays import Doubles
 from service.catalog.ids import subject_digest
 from service.catalog.monitoring.monitoring_records import Outcome
 from service.catalog.plain_text import name_of
@@ -106,9 +108,25 @@ def outcomes_report(
     else:
         number = {name: c for c, name in enumerate(version.classes)}
         true_N = np.array([number[outcome.actual[0]] for outcome in stored], np.int64)
-        guesses_N = shares_NC.argmax(1) if len(stored) else true_N
-        top_N = shares_NC.max(1) if len(stored) else np.empty(0)
+        guesses_N = _called_classes(shares_NC, version.classes, heads[None])
+        top_N = shares_NC[np.arange(len(stored)), guesses_N]
         head = HeadOutcomes(true_N, guesses_N, top_N, answered_N, groups_N)
         labels.append(OutcomeFigures(None, accuracy_in_use(head, version.classes)))
     named = sum(outcome.patient_digest is not None for outcome in stored)
     return OutcomesReport(len(stored), named, tuple(labels))
+
+
+def _called_classes(
+    shares_NC: Doubles, classes: Sequence[str], head: CalibratedHead
+) -> npt.NDArray[np.int64]:
+    """(N,) numbers of the classes that the version called, whether it then abstained or not.
+
+    A class that reaches its own threshold goes before the most probable one, as in predictions.
+    """
+    if not len(shares_NC):
+        return np.empty(0, np.int64)
+    thresholds_C = np.array([head.thresholds.get(name, np.inf) for name in classes])
+    excess_NC = shares_NC - thresholds_C
+    has_reached_N = (excess_NC >= 0).any(1)
+    called_N = np.where(has_reached_N, excess_NC.argmax(1), shares_NC.argmax(1))
+    return np.asarray(called_N, np.int64)
