@@ -254,7 +254,7 @@ def _decompress(
         elif header.family == "jpegxl":
             samples = imagecodecs.jpegxl_decode(data, numthreads=1)
         elif header.is_lossless:
-            samples = imagecodecs.ljpeg_decode(data)
+            samples = _lossless_jpeg(data, header)
         else:
             samples = _jpeg(data, header, header.colour or model)
     except Exception as error:  # imagecodecs has an error type for each codec
@@ -301,3 +301,14 @@ def _jpeg(data: bytes, header: CodestreamHeader, model: ColourModel) -> npt.NDAr
         return np.asarray(imagecodecs.jpeg8_decode(data))
     space = "YCBCR" if model == "YBR" else "RGB"
     return np.asarray(imagecodecs.jpeg8_decode(data, colorspace=space, outcolorspace="RGB"))
+
+
+def _lossless_jpeg(data: bytes, header: CodestreamHeader) -> npt.NDArray[Any]:
+    """The planes as stored.
+
+    imagecodecs.ljpeg_decode would pass over restarts, point transforms and separate scans, and
+    libjpeg would turn colours whose markers say YCbCr into RGB.
+    """
+    if header.components != 3:
+        return np.asarray(imagecodecs.jpeg8_decode(data))
+    return np.asarray(imagecodecs.jpeg8_decode(data, colorspace="RGB", outcolorspace="RGB"))
