@@ -127,6 +127,48 @@ def test_colour_of_twelve_bits_in_sixteen_is_not_dark() -> None:
         assert np.abs(frame.pixels.astype(int) - COLOUR).max() <= 1
 
 
+def in_bits(levels: np.ndarray, bits: int) -> np.ndarray:
+    return np.rint(levels * ((2**bits - 1) / 255)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("codec", ["jp2", "j2k"])
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_colours_of_a_deep_jpeg_2000_are_as_bright_as_they_were_stored(bits, codec) -> None:
+    picture = COLOUR.copy()
+    picture[20:40, 20:60] = 255
+    opaque = np.full_like(GREY, 255)
+    for levels in (picture, np.dstack([picture, opaque]), np.dstack([picture[..., 0], opaque])):
+        data = imagecodecs.jpeg2k_encode(
+            in_bits(levels, bits), level=0, bitspersample=bits, codecformat=codec
+        )
+        _, (frame,) = decoded(bytes(data))
+        shown = picture if levels.shape[2] > 2 else np.repeat(picture[..., :1], 3, axis=2)
+        assert np.abs(frame.rgb.astype(int) - shown).max() <= 1
+
+
+def test_twelve_bits_in_a_jpeg_2000_of_sixteen_are_not_dark() -> None:
+    data = imagecodecs.jpeg2k_encode(in_bits(COLOUR, 12), level=0, bitspersample=16)
+    _, (frame,) = decoded(bytes(data))
+    assert np.abs(frame.rgb.astype(int) - COLOUR).max() <= 1
+
+
+def test_alpha_of_a_deep_jpeg_2000_lays_its_picture_over_black() -> None:
+    alpha = np.full_like(GREY, 255)
+    alpha[:20], alpha[20:40] = 0, 51
+    samples = in_bits(np.dstack([COLOUR, alpha]), 12)
+    _, (frame,) = decoded(bytes(imagecodecs.jpeg2k_encode(samples, level=0, bitspersample=12)))
+    shown = COLOUR * (alpha / 255)[..., None]
+    assert np.abs(frame.rgb - shown).max() <= 2
+
+
+def test_a_deep_jpeg_2000_whose_components_differ_in_depth_is_named() -> None:
+    samples = in_bits(np.dstack([COLOUR, np.full_like(GREY, 255)]), 16)
+    data = bytearray(imagecodecs.jpeg2k_encode(samples, level=0, codecformat="j2k"))
+    data[42 + 3 * 3] = 7  # the depth of the fourth component, less one (ISO 15444-1 A.5.1)
+    with pytest.raises(UnsupportedFormat, match="16, 16, 16, 8 bits"):
+        decoded(bytes(data))
+
+
 def test_sixteen_bit_colour_has_all_its_bits() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

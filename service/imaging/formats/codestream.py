@@ -64,6 +64,21 @@ def read_header(data: bytes) -> CodestreamHeader:
         raise CorruptImage("the header of a compressed frame is cut off") from error
 
 
+def jpeg2000_depths(data: bytes) -> list[int]:
+    """Bits of the samples of each component, of a codestream or a JP2 file.
+
+    Raises CorruptImage: the header is not there or cut off.
+    """
+    try:
+        start = data.index(_SOC)
+        (components,) = struct.unpack_from(">H", data, start + 40)
+        if not components:
+            raise CorruptImage("a JPEG 2000 states no component")
+        return [(data[start + 42 + 3 * part] & 0x7F) + 1 for part in range(components)]
+    except (struct.error, IndexError, ValueError) as error:
+        raise CorruptImage("the header of a JPEG 2000 is cut off") from error
+
+
 def begins(data: bytes, start: int, stop: int) -> bool:
     """Whether a JPEG, JPEG-LS or JPEG 2000 begins at ``start``, or a few bytes after it.
 

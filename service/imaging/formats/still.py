@@ -17,7 +17,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from service.arrays import Pixels
 from service.errors import CorruptImage, ImageTooLarge, ServiceError, UnsupportedFormat
-from service.imaging.formats.codestream import read_header
+from service.imaging.formats.codestream import jpeg2000_depths, read_header
 from service.imaging.formats.file_type import unsupported
 from service.imaging.formats.frames import (
     Correction,
@@ -36,6 +36,7 @@ _STARTS = (b"\x89PNG", b"\xff\xd8", b"BM", b"RIFF", b"GIF8", b"II*\0", b"MM\0*",
 _WIDE_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 _PNG_COLOURS = {2: 3, 4: 1, 6: 3}  # colour types whose 16 bits Pillow cuts to 8: colour channels
+_JPEG2000_COLOURS = {"LA": 1, "RGB": 3, "RGBA": 3}  # modes that Pillow always has in 8 bits
 _ORIENTATION = 0x0112
 
 
@@ -50,6 +51,25 @@ class Tone:
 
     brightest: int = 0
     ignores_alpha: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Wide:
+    """Samples of more than 8 bits.
+
+    Attributes:
+        samples_HWC: as stored; of the channels behind the colours, only alpha is used.
+        colours: the number of channels that are colours.
+        opaque: the alpha of a pixel that is not transparent at all.
+    """
+
+    samples_HWC: npt.NDArray[np.integer]
+    colours: int
+    opaque: int = 65535
+
+    @property
+    def has_alpha(self) -> bool:
+        return int(self.samples_HWC.shape[2]) > self.colours
 
 
 def read_still(data: bytes, limits: DecodeLimits) -> tuple[ImageInfo, DecodedFrame]:
@@ -142,12 +162,13 @@ def _refuse_jpeg_process(data: bytes) -> None:
 def tone_of(image: Image.Image, data: bytes) -> Tone:
     """Of the current frame. Raises UnsupportedFormat, CorruptImage."""
     with _loaded(image):
-        wide_HWC = _wide_samples(image, data)
-        if wide_HWC is not None:
-            colours = _PNG_COLOURS.get(_png_colour_type(data), 1)
-            has_alpha = wide_HWC.shape[2] > colours
-            hides = has_alpha and hides_picture(wide_HWC[..., colours], wide_HWC[..., :colours])
-            return Tone(_brightest(wide_HWC[..., :colours]), hides)
+        wide = _wide_samples(image, data)
+        if wide is not None:
+            colours_HWC = wide.samples_HWC[..., : wide.colours]
+            hides = wide.has_alpha and hides_picture(
+                wide.samples_HWC[..., wide.colours], colours_HWC
+            )
+            return Tone(_brightest(colours_HWC), hides)
         if not _has_alpha(image):
             return Tone()
         rgba_HWC = np.asarray(image.convert("RGBA"))
@@ -172,14 +193,15 @@ def frame_of(image: Image.Image, tone: Tone, data: bytes) -> Pixels:
     """
     with _loaded(image):
         orientation = orientation_of(image)
-        wide_HWC = _wide_samples(image, data)
-        if wide_HWC is None:
+        wide = _wide_samples(image, data)
+        if wide is None:
             pixels = _eight_bit_pixels(image, tone)
         else:
-            pixels = _narrow(wide_HWC, _PNG_COLOURS.get(_png_colour_type(data), 1), tone)
+            pixels = _narrow(wide, tone)
             transparent = image.info.get("transparency")
             if pixels.ndim == 2 and isinstance(transparent, int):
-                pixels = np.where(wide_HWC[..., 0] == transparent, 0, pixels).astype(np.uint8)
+                hidden_HW = wide.samples_HWC[..., 0] == transparent
+                pixels = np.where(hidden_HW, 0, pixels).astype(np.uint8)
         return upright(pixels, orientation)
 
 
@@ -194,17 +216,33 @@ def _loaded(image: Image.Image) -> Iterator[None]:
         raise CorruptImage(f"the {image.format} image does not decode completely") from error
 
 
-def _wide_samples(image: Image.Image, data: bytes) -> npt.NDArray[np.integer] | None:
-    """(H, W, C) of more than 8 bits; None for other images."""
+def _wide_samples(image: Image.Image, data: bytes) -> _Wide | None:
+    """None for images of 8 bits."""
     if image.mode in _WIDE_MODES:
-        return np.asarray(image)[..., None]
+        return _Wide(np.asarray(image)[..., None], 1)
     if image.mode == "F":
         raise UnsupportedFormat("expected 8- or 16-bit integer pixels, got floating point")
-    if image.format != "PNG" or _png_colour_type(data) not in _PNG_COLOURS:
+    if image.format == "JPEG2000" and image.mode in _JPEG2000_COLOURS:
+        return _wide_jpeg2000(data, _JPEG2000_COLOURS[image.mode])
+    colours = _PNG_COLOURS.get(_png_colour_type(data))
+    if image.format != "PNG" or colours is None:
         return None
     if getattr(image, "is_animated", False):
         raise UnsupportedFormat("animated PNG of 16-bit colour is not supported; use 8 bits")
-    return np.asarray(imagecodecs.png_decode(data))
+    return _Wide(np.asarray(imagecodecs.png_decode(data)), colours)
+
+
+def _wide_jpeg2000(data: bytes, colours: int) -> _Wide | None:
+    """Pillow rounds these samples to 8 bits without clipping, so that white becomes black."""
+    depths = jpeg2000_depths(data)
+    if max(depths) <= 8:
+        return None
+    if len(set(depths)) > 1:
+        raise UnsupportedFormat(
+            "JPEG 2000 of more than 8 bits is read with components of one depth, got "
+            f"{', '.join(map(str, depths))} bits"
+        )
+    return _Wide(np.asarray(imagecodecs.jpeg2k_decode(data)), colours, 2 ** depths[0] - 1)
 
 
 def _png_colour_type(data: bytes) -> int:
@@ -212,21 +250,21 @@ def _png_colour_type(data: bytes) -> int:
     return data[25] if data[:4] == b"\x89PNG" and data[24] == 16 else -1
 
 
-def _brightest(wide_HWC: npt.NDArray[np.integer]) -> int:
-    brightest = int(wide_HWC.max())
-    if int(wide_HWC.min()) < 0 or brightest > 65535:
+def _brightest(samples_HWC: npt.NDArray[np.integer]) -> int:
+    brightest = int(samples_HWC.max())
+    if int(samples_HWC.min()) < 0 or brightest > 65535:
         raise UnsupportedFormat("expected 8- or 16-bit unsigned pixels, got wider integers")
     return brightest
 
 
-def _narrow(wide_HWC: npt.NDArray[np.integer], colours: int, tone: Tone) -> Pixels:
+def _narrow(wide: _Wide, tone: Tone) -> Pixels:
     """Scale to 8 bits by the significant bits, so that 12-bit data is not dark."""
     scale = 255 / (2 ** significant_bits(tone.brightest) - 1)
-    values = wide_HWC[..., :colours].astype(np.float32) * scale
-    if wide_HWC.shape[2] > colours and not tone.ignores_alpha:
-        values *= wide_HWC[..., colours, None] / np.float32(65535)
+    values = wide.samples_HWC[..., : wide.colours].astype(np.float32) * scale
+    if wide.has_alpha and not tone.ignores_alpha:
+        values *= wide.samples_HWC[..., wide.colours, None] / np.float32(wide.opaque)
     pixels = rounded(values)
-    return pixels[..., 0] if colours == 1 else without_colour(pixels)
+    return pixels[..., 0] if wide.colours == 1 else without_colour(pixels)
 
 
 def _has_alpha(image: Image.Image) -> bool:
