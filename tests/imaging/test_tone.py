@@ -185,6 +185,20 @@ def test_a_transparent_level_of_sixteen_bit_grey_becomes_black() -> None:
     np.testing.assert_array_equal(decoded(data)[1][0].pixels, np.where(GREY == 200, 0, GREY))
 
 
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_each_level_of_shallow_grey_can_be_the_transparent_one(depth: int) -> None:
+    levels = np.add.outer(np.arange(40), np.arange(48)) % 2**depth
+    bits = (levels[..., None] >> np.arange(depth - 1, -1, -1)) & 1
+    rows = np.packbits(bits.reshape(40, -1).astype(np.uint8), axis=1)
+    header = struct.pack(">IIBBBBB", 48, 40, depth, 0, 0, 0, 0)
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    for level in {0, 1, 2**depth // 2, 2**depth - 1}:
+        parts = (b"IHDR", header), (b"tRNS", struct.pack(">H", level)), (b"IDAT", pixels)
+        data = b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in (*parts, (b"IEND", b"")))
+        shown = np.where(levels == level, 0, levels * 255 // (2**depth - 1))
+        np.testing.assert_array_equal(decoded(data)[1][0].grey, shown)
+
+
 def test_chunks_before_the_animation_control_do_not_hide_it() -> None:
     data = with_chunk(animated(), b"acTL", b"tEXt", b"Comment\0" + b"x" * 5000)
     info, frames = decoded(data)

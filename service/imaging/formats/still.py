@@ -171,7 +171,7 @@ def tone_of(image: Image.Image, data: bytes) -> Tone:
             return Tone(_brightest(colours_HWC), hides)
         if not _has_alpha(image):
             return Tone()
-        rgba_HWC = np.asarray(image.convert("RGBA"))
+        rgba_HWC = np.asarray(_rgba(image, data))
         return Tone(ignores_alpha=hides_picture(rgba_HWC[..., 3], rgba_HWC[..., :3]))
 
 
@@ -195,7 +195,7 @@ def frame_of(image: Image.Image, tone: Tone, data: bytes) -> Pixels:
         orientation = orientation_of(image)
         wide = _wide_samples(image, data)
         if wide is None:
-            pixels = _eight_bit_pixels(image, tone)
+            pixels = _eight_bit_pixels(image, tone, data)
         else:
             pixels = _narrow(wide, tone)
             transparent = image.info.get("transparency")
@@ -271,13 +271,23 @@ def _has_alpha(image: Image.Image) -> bool:
     return image.mode in _ALPHA_MODES or "transparency" in image.info
 
 
-def _eight_bit_pixels(image: Image.Image, tone: Tone) -> Pixels:
+def _eight_bit_pixels(image: Image.Image, tone: Tone, data: bytes) -> Pixels:
     if _has_alpha(image):
-        rgba = image.convert("RGBA")
+        rgba = _rgba(image, data)
         image = rgba.convert("RGB") if tone.ignores_alpha else _over_black(rgba)
     if image.mode in ("L", "1"):
         return np.array(image.convert("L"), dtype=np.uint8)
     return without_colour(np.array(image.convert("RGB"), dtype=np.uint8))
+
+
+def _rgba(image: Image.Image, data: bytes) -> Image.Image:
+    """Pillow spreads 2 and 4 bits of grey over 8, and the transparent level of PNG it does not."""
+    level = image.info.get("transparency")
+    if image.format == "PNG" and isinstance(level, int) and data[24] < 8 and not data[25]:
+        highest = 2 ** data[24] - 1
+        image = image.copy()
+        image.info["transparency"] = (level & highest) * 255 // highest
+    return image.convert("RGBA")
 
 
 def _over_black(rgba: Image.Image) -> Image.Image:
