@@ -20,6 +20,7 @@ from service.imaging.formats.still import (
     orientation_of,
     tone_of,
 )
+from service.imaging.stacks.gif_palettes import with_palettes
 
 _MIN_SHOWN_MS = 10  # browsers show faster GIFs at this pace
 _PNG_HEADER_BYTES = 8
@@ -36,7 +37,7 @@ class StackReader:
     def __init__(self, data: bytes, limits: DecodeLimits) -> None:
         self._limits = limits
         self._data, declared = _with_true_count(data)
-        image = open_image(self._data)
+        image = self._opened()
         check_size(*image.size, limits)
         # The picture before an animation is for programs that cannot show one (PNG, 4.9).
         self._first = 1 if getattr(image, "default_image", False) else 0
@@ -60,6 +61,9 @@ class StackReader:
             corrections=tuple(lies),
         )
         self.info = replace(info, pixel_aspect=aspect or 1.0)
+
+    def _opened(self) -> ImageFile.ImageFile:
+        return with_palettes(open_image(self._data), self._data)
 
     def _count(self, image: ImageFile.ImageFile) -> tuple[int, float]:
         """(pictures, seconds), counted one by one so that a file that is too long ends early."""
@@ -96,7 +100,7 @@ class StackReader:
 
     def _images(self, frames: int) -> Iterator[tuple[int, ImageFile.ImageFile]]:
         """Yield each picture, ready to be loaded."""
-        image = open_image(self._data)
+        image = self._opened()
         for index in range(frames):
             try:
                 if image.format != "HEIF":
