@@ -36,6 +36,7 @@ from service.imaging.formats.dicom_tags import (
 from service.imaging.formats.dicom_timing import timing
 from service.imaging.formats.file_type import MAGIC, PREAMBLE
 from service.imaging.formats.frames import Correction, DecodedFrame, ImageInfo
+from service.imaging.formats.functional_groups import lift
 from service.imaging.formats.limits import DecodeLimits, check_length, check_size
 from service.imaging.formats.sampling import FrameSelector
 from service.imaging.pixel_data.frame_pixels import FramePixels
@@ -76,8 +77,10 @@ class DicomReader:
             self._dataset, self._element = _read(data, limits)
             self._syntax = str(self._dataset.file_meta.TransferSyntaxUID)
             self._refuse_unreadable()
+            unequal = lift(self._dataset)
             info = self._open_video() if self._syntax in MPEG else self._open_frames()
             shape = geometry(self._dataset, info.width_px, info.height_px)
+            corrections = (*unequal, *info.corrections, *shape.corrections)
             self.info = replace(
                 info,
                 regions=shape.regions,
@@ -85,7 +88,7 @@ class DicomReader:
                 pixel_aspect=shape.pixel_aspect or info.pixel_aspect,
                 burned_in=burned_in(self._dataset),
                 device=device(self._dataset),
-                corrections=(*info.corrections, *shape.corrections),
+                corrections=tuple({c.fact: c for c in corrections}.values()),
             )
 
     def _refuse_unreadable(self) -> None:

@@ -61,6 +61,8 @@ TAGS = (
     "TransducerType",
     "TransducerData",
     "DepthOfScanField",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
 )
 # PS3.3 C.8.5.5.1.15
 _UNITS = ("", "%", "dB", "cm", "s", "Hz", "dB/s", "cm/s", "cm2", "cm2/s", "cm3", "cm3/s", "deg")
