@@ -27,6 +27,7 @@ from service.imaging.formats.limits import DecodeLimits, check_size
 from service.imaging.pixel_data.colour_scale import ColourScale, model_of_tag
 from service.imaging.pixel_data.frame_spans import FrameSpans
 from service.imaging.pixel_data.grey_scale import GreyScale, GreyTags
+from service.imaging.pixel_data.lost_data import lost_data
 from service.imaging.pixel_data.pixel_format import (
     NATIVE,
     RLE,
@@ -253,10 +254,10 @@ def _decompress(
             samples = imagecodecs.jpeg2k_decode(data)
         elif header.family == "jpegxl":
             samples = imagecodecs.jpegxl_decode(data, numthreads=1)
-        elif header.is_lossless:
-            samples = _lossless_jpeg(data, header)
         else:
-            samples = _jpeg(data, header, header.colour or model)
+            samples = _whole_jpeg(data, header, header.colour or model)
+    except CorruptImage:
+        raise
     except Exception as error:  # imagecodecs has an error type for each codec
         raise CorruptImage(f"a {header.family} frame does not decode completely") from error
     values = np.asarray(samples)
@@ -293,6 +294,20 @@ def _unsigned(values: npt.NDArray[Any], word: WordFormat) -> tuple[npt.NDArray[A
     if word.bits < 8 * values.dtype.itemsize:
         values = values & np.array(2**word.bits - 1, values.dtype)
     return values, word
+
+
+def _whole_jpeg(data: bytes, header: CodestreamHeader, model: ColourModel) -> npt.NDArray[Any]:
+    """Raises CorruptImage: libjpeg would make up a part of the picture."""
+
+    def decode(packed: bytes) -> npt.NDArray[Any]:
+        return (
+            _lossless_jpeg(packed, header) if header.is_lossless else _jpeg(packed, header, model)
+        )
+
+    samples = decode(data)
+    if lost_data(data, samples, decode, is_lossless=header.is_lossless):
+        raise CorruptImage("a compressed frame has less data than its pixels need")
+    return samples
 
 
 def _jpeg(data: bytes, header: CodestreamHeader, model: ColourModel) -> npt.NDArray[Any]:
