@@ -1,6 +1,7 @@
 """The wiring: from settings to the ASGI application."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -38,6 +39,7 @@ from service.classifiers.thresholds import Thresholds
 from service.embedding.bundle import near_duplicate_cosine
 from service.embedding.encoder import Encoder
 from service.embedding.pipeline import Pipeline
+from service.fairness.turn_executor import TurnExecutor
 from service.gallery.embedded_search import EmbeddedSearch
 from service.gallery.gallery import Gallery
 from service.jobs.fit_queue import FitQueue
@@ -49,6 +51,11 @@ from service.opening.encoder_opening import open_encoder, pipeline_limits
 from service.settings import Settings, program_version
 from service.telemetry.stage_watch import StageWatch
 from service.telemetry.tracing import NO_SPANS_OF_FASTAPI, tracing_of
+
+MAX_CALL_THREADS = 32
+MAX_HELD_READS = 256  # searches, counts and pages of one workspace that is alone
+DOOR_THREADS = 4
+LEASE_THREADS = 2
 
 
 def create_app(
@@ -68,6 +75,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            asyncio.get_running_loop().set_default_executor(_threads_of_calls(settings))
             model = encoder
             if model is None:
                 model = await asyncio.to_thread(open_encoder, settings)
@@ -125,8 +133,11 @@ async def _opened(
     rules = workspace_rules(truth, settings, metrics, model.ultrasound)
     gallery = await _opened_gallery(stack, settings, truth, model)
     # A separate pool: a pool shared with writers could be full of writes.
-    searchers = _threads(stack, settings.search_threads, "search")
-    slow_lane = _threads(stack, 1, "failed-keys")
+    searchers = TurnExecutor(settings.search_threads, "search", max_held=MAX_HELD_READS)
+    stack.push_async_callback(asyncio.to_thread, searchers.shutdown)
+    leases = TurnExecutor(LEASE_THREADS, "leases")
+    stack.push_async_callback(asyncio.to_thread, leases.shutdown)
+    places = stream_places(truth, settings, metrics.limited)
     fits = _fit_queue(stack, settings, watch)
     pipeline = _pipeline(settings, model, metrics, watch, rules)
     await stack.enter_async_context(pipeline)
@@ -147,7 +158,7 @@ async def _opened(
         rules=rules,
         key_registry=KeyRegistry(truth),
         workspaces=WorkspaceRegistry(truth),
-        answers=AnswerStore(truth, keep_s=float(settings.idempotency_keep_s)),
+        answers=AnswerStore(truth, keep_s=float(settings.idempotency_keep_s), threads=leases),
         check_catalog=truth.check,
         pipeline=pipeline,
         gallery=gallery,
@@ -162,9 +173,11 @@ async def _opened(
         timed=watch.timed,
         operations=operations_of(settings, truth, *parts, without_scores, watch=ends),
         searchers=searchers,
-        slow_lane=slow_lane,
+        doors=_threads(stack, DOOR_THREADS, "doors"),
+        health=_threads(stack, 1, "health"),
+        slow_lane=_threads(stack, 1, "failed-keys"),
         default_workspace_id=home_id,
-        streams=stream_table(stream_places(truth, settings, metrics.limited), settings, metrics),
+        streams=stream_table(places, settings, metrics, leases),
         audit=audit,
     )
 
@@ -190,6 +203,14 @@ async def _running_audit(
 ) -> AuditLog | None:
     audit = running_audit(truth, settings.heads_dir(), is_on=settings.audit)
     return await stack.enter_async_context(audit)
+
+
+def _threads_of_calls(settings: Settings) -> TurnExecutor:
+    """The threads of ``asyncio.to_thread``; they leave connections for searches, fits and keys."""
+    most = min(MAX_CALL_THREADS, (os.cpu_count() or 1) + 4)  # as asyncio's own
+    if settings.catalog is not None:
+        most = min(most, settings.database_connections // 2)
+    return TurnExecutor(most, "calls")
 
 
 def _threads(stack: AsyncExitStack, number: int, name: str) -> ThreadPoolExecutor:

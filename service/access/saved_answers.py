@@ -6,9 +6,12 @@ for seconds only.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from service.catalog.access_records import AnswerClaim
 from service.catalog.access_records import SavedAnswer as SavedAnswer
@@ -16,6 +19,7 @@ from service.catalog.ids import new_id
 from service.catalog.interface import Catalog
 from service.errors import Overloaded, ServiceError
 
+T = TypeVar("T")
 LEASE_S = 10.0
 RENEWALS = 4  # in the time of a lease: three may fail or be late
 POLL_S = 0.05  # doubles while the other process works
@@ -83,6 +87,8 @@ class AnswerStore:
     Args:
         max_wait_s: for a request of another process under the same key.
         lease_s: after which the key of a process that died is free; renewed a few times in it.
+        threads: for the catalog, which other calls cannot fill: a renewal that waits for them is
+            too late. None = the default threads of the event loop.
     """
 
     def __init__(
@@ -92,8 +98,10 @@ class AnswerStore:
         keep_s: float,
         max_wait_s: float = MAX_WAIT_S,
         lease_s: float = LEASE_S,
+        threads: Executor | None = None,
     ) -> None:
         self._catalog = catalog
+        self._threads = threads
         self._keep_s = keep_s
         self._max_wait_s = max_wait_s
         self._lease_s = lease_s
@@ -124,7 +132,7 @@ class AnswerStore:
                 await renewal  # else a late renewal would claim the key again
                 if not held.is_over:
                     release = self._catalog.release_answer
-                    await asyncio.to_thread(release, workspace_id, key, wanted.owner)
+                    await self._on_thread(partial(release, workspace_id, key, wanted.owner))
 
     @asynccontextmanager
     async def _lock(self, workspace_id: str, key: str) -> AsyncIterator[None]:
@@ -144,13 +152,16 @@ class AnswerStore:
         loop = asyncio.get_running_loop()
         deadline_s, poll_s = loop.time() + self._max_wait_s, POLL_S
         while True:
-            claim = await asyncio.to_thread(self._claim, wanted)
+            claim = await self._on_thread(partial(self._claim, wanted))
             if claim.is_mine or claim.saved is not None:
                 return claim
             if loop.time() >= deadline_s:
                 raise Overloaded("a request under this Idempotency-Key is still at work: repeat it")
             await asyncio.sleep(poll_s)
             poll_s = min(2 * poll_s, MAX_POLL_S)
+
+    async def _on_thread(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def _claim(self, wanted: KeyToClaim) -> AnswerClaim:
         return self._catalog.claim_answer(
@@ -168,4 +179,4 @@ class AnswerStore:
                 return
             # The next renewal tries again. A claim that is lost meanwhile refuses the answer.
             with suppress(ServiceError):
-                await asyncio.to_thread(self._claim, wanted)
+                await self._on_thread(partial(self._claim, wanted))

@@ -162,8 +162,11 @@ def _add_parameters(names: Names, request: Request) -> None:
 
 def _answer_to(error: Exception) -> tuple[int, str]:
     """Status and code of the answer that an exception becomes."""
-    if isinstance(error, HTTPException) and isinstance(error.__cause__, ServiceError):
-        error = error.__cause__
+    wrapped = error.__cause__
+    if isinstance(error, HTTPException) and isinstance(
+        wrapped, ServiceError | RequestValidationError
+    ):
+        error = wrapped
     if isinstance(error, ServiceError):
         return STATUS[type(error)], error.code
     if isinstance(error, RequestValidationError):

@@ -1,9 +1,12 @@
 """Dependencies of routes: the wired service, the caller and the workspace."""
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Annotated, TypeAlias
+from functools import partial
+from typing import Annotated, ParamSpec, TypeAlias, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -38,9 +41,20 @@ bearer = HTTPBearer(
 )
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
 @dataclass
 class Services:
-    """Everything that ``create_app`` wired; it lives in ``app.state.running``."""
+    """Everything that ``create_app`` wired; it lives in ``app.state.running``.
+
+    Attributes:
+        searchers: threads for searches, and for what reads many rows.
+        doors: threads that look up keys; health: the one of readiness and metrics. Nothing else
+            runs there, so that no work of a workspace makes everybody wait.
+        slow_lane: the thread of addresses that guess keys.
+    """
 
     settings: Settings
     keys: KeyRing
@@ -62,6 +76,8 @@ class Services:
     timed: Timed
     operations: Operations
     searchers: ThreadPoolExecutor
+    doors: ThreadPoolExecutor
+    health: ThreadPoolExecutor
     slow_lane: ThreadPoolExecutor
     default_workspace_id: str
     streams: StreamTable
@@ -76,6 +92,15 @@ class Services:
         """
         own = {"fits": self.fits.state, "operations": self.operations.state()}
         return {**self.pipeline.queues, **own}
+
+    async def read_rows(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run what reads many rows, such as a count or a page of a list, in turn with searches.
+
+        Raises:
+            Overloaded: too much of this workspace, or of all, waits.
+        """
+        work = partial(copy_context().run, partial(read, *args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(self.searchers, work)
 
     def forget_deleted(self) -> None:
         """Drop cached examples after scans were deleted."""

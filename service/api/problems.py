@@ -195,6 +195,8 @@ def install(app: FastAPI, *, retry_after_s: int) -> None:
         # FastAPI wraps what it meets while it reads a body.
         if isinstance(error.__cause__, errors.ServiceError):
             return await on_service_error(request, error.__cause__)
+        if isinstance(error.__cause__, RequestValidationError):
+            return await _on_invalid(request, error.__cause__)
         return await _on_http(request, error)
 
     app.add_exception_handler(errors.ServiceError, on_service_error)

@@ -14,7 +14,9 @@ from typing import Any, ClassVar, get_args, get_origin
 
 from fastapi import Request, Response, params
 from fastapi.dependencies.utils import get_flat_params
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from service.access.keys import Caller
@@ -26,7 +28,7 @@ from service.api.dependencies import Services, bearer, services_of
 from service.api.openapi import LIMITED_IN_DOCUMENT, SCOPES_IN_DOCUMENT
 from service.api.permissions import declared, limited_of, require_path, scopes_of
 from service.api.shapes.base import Body
-from service.api.strict_json import load_json
+from service.api.strict_json import MAX_INLINE_BYTES, load_json
 from service.errors import InputError, UnsupportedFormat, UploadTooLarge
 from service.fairness.workspace_turn import SERVICE, working_for
 
@@ -61,7 +63,7 @@ class StrictRoute(APIRoute):
         lists = frozenset(f.alias for f in fields if _is_list(f.field_info.annotation))
         scopes, limited = scopes_of(self.dependant), self.limited
         content = (self.openapi_extra or {}).get("requestBody", {}).get("content", {})
-        max_bytes = _max_bytes(self)
+        model = _body_model(self)
         takes_slashes = ":path}" in self.path
 
         async def answered(request: Request, trail: RequestTrail | None) -> Response:
@@ -90,7 +92,7 @@ class StrictRoute(APIRoute):
             limits = UNLIMITED if scopes is None else caller.limits
             workspace_id = SERVICE if scopes is None else caller.workspace_id
             with working_for(workspace_id), limited_to(limits), held:
-                return await handler(_JsonRequest(request.scope, request.receive, max_bytes))
+                return await handler(_JsonRequest(request.scope, request.receive, model))
 
         async def handle(request: Request) -> Response:
             audit = services_of(request).audit
@@ -124,7 +126,7 @@ async def identified(
         Unauthenticated, TooManyFailedKeys: as ``KeyRing.caller``, and never UnknownSigner.
     """
     # One thread for all that guess: they must not fill the threads of everybody.
-    threads = services.slow_lane if services.keys.is_slowed(address) else None
+    threads = services.slow_lane if services.keys.is_slowed(address) else services.doors
     loop = asyncio.get_running_loop()
 
     def identify(find: Callable[[str | None, str], Caller]) -> tuple[Caller, WorkspacePolicy]:
@@ -139,18 +141,33 @@ async def identified(
         return await loop.run_in_executor(services.slow_lane, identify, keys.caller_after_fetch)
 
 
-def _max_bytes(route: APIRoute) -> int | None:
-    """The longest JSON body of a route whose body FastAPI validates; None for other routes."""
+def _body_model(route: APIRoute) -> type[Body] | None:
+    """The JSON body of a route whose body FastAPI validates; None for other routes."""
     model = route.body_field and route.body_field.field_info.annotation
-    return model.max_bytes if isinstance(model, type) and issubclass(model, Body) else None
+    return model if isinstance(model, type) and issubclass(model, Body) else None
+
+
+def _validated(model: type[Body], document: Any) -> Body:
+    """The body as FastAPI would read it. Raises RequestValidationError."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        failures = error.errors(include_input=False, include_url=False)
+        in_body = [{**failure, "loc": ("body", *failure["loc"])} for failure in failures]
+        raise RequestValidationError(in_body) from error
 
 
 class _JsonRequest(Request):
-    """A request whose JSON body is limited, parsed strictly, and on a thread where it is long."""
+    """A request whose JSON body is limited and parsed strictly.
 
-    def __init__(self, scope: Any, receive: Any, max_bytes: int | None) -> None:
+    A long body is parsed on a thread, and validated there as well: FastAPI, which gets the model,
+    leaves it as it is.
+    """
+
+    def __init__(self, scope: Any, receive: Any, model: type[Body] | None) -> None:
         super().__init__(scope, receive)
-        self._max_bytes = max_bytes
+        self._model = model
+        self._max_bytes = None if model is None else model.max_bytes
 
     async def body(self) -> bytes:
         """The whole body. Raises UploadTooLarge as soon as more has arrived."""
@@ -169,8 +186,17 @@ class _JsonRequest(Request):
         return self._body
 
     async def json(self) -> Any:
-        """The decoded body. Raises InputError, TooManyItems, UploadTooLarge."""
-        return await load_json(await self.body())
+        """The decoded body, or its model where it is long.
+
+        Raises:
+            InputError, TooManyItems, UploadTooLarge: it cannot be read.
+            RequestValidationError: a long one breaks rules of the model.
+        """
+        body = await self.body()
+        document = await load_json(body)
+        if self._model is None or len(body) <= MAX_INLINE_BYTES:
+            return document
+        return await asyncio.to_thread(_validated, self._model, document)
 
 
 def refuse_unknown(kind: str, names: Iterable[str], allowed: frozenset[str]) -> None:

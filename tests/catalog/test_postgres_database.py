@@ -1,5 +1,6 @@
 """Transactions over a real PostgreSQL."""
 
+import contextlib
 import os
 import signal
 
@@ -146,3 +147,15 @@ def test_a_role_for_which_the_walls_do_not_hold_is_warned_of(postgres_server, po
     name = postgres_url.split("@/")[1].split("?")[0]
     PostgresDatabase(postgres_server.url(name)).close()
     assert "row-level security does not hold" in caplog.text
+
+
+def test_keys_and_readiness_find_a_connection_while_work_holds_all_others(postgres_url):
+    small = PostgresDatabase(postgres_url, max_connections=4)
+    with contextlib.closing(small), contextlib.ExitStack() as held:
+        for _ in range(3):
+            held.enter_context(small.directory("read"))
+        with pytest.raises(CatalogFailure), small.directory("read"):
+            pass
+        with small.door("read") as connection:
+            assert connection.execute("SELECT 1 AS one").fetchone() == {"one": 1}
+        small.check()

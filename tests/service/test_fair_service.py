@@ -1,20 +1,25 @@
 """Over HTTP, the key decides whose turn it is."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
 from service.access.keys import create_key
+from service.app import MAX_HELD_READS, create_app
 from service.catalog.sqlite.sqlite_catalog import open_catalog
+from service.fairness.workspace_turn import working_for
 from service.server import LocalService, local_service
 from service.settings import Settings
 from sonoprobe_client import ApiError
 from sonoprobe_client import PlainClient as Client
 from tests.imaging.screens import speckle
+from tests.service.expected import BUNDLE
 from tests.service.test_errors import held_encoder
 from tests.service.test_frame_search import png
 
@@ -73,3 +78,50 @@ def test_metrics_and_readiness_tell_what_waits(held) -> None:
     queues = owner.ready()["queues"]
     assert set(queues) == {"stills", "clips", "encoder", "fits", "operations"}
     assert queues["encoder"] == {"waiting": 0, "running": 0, "oldest_s": 0.0}
+
+
+def test_keys_and_readiness_do_not_wait_for_the_calls_of_a_workspace(tmp_path: Path) -> None:
+    catalog = open_catalog(tmp_path)
+    home, key = create_key(catalog, "owner", "default")
+    _, strange_key = create_key(catalog, "stranger", "other")
+    app = create_app(Settings(data_dir=tmp_path, bundle_dir=BUNDLE), catalog=catalog)
+    release = threading.Event()
+
+    async def statuses() -> tuple[list[int], list[bool]]:
+        transport = httpx.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+        ):
+            with working_for(home.workspace_id):
+                slow = [asyncio.create_task(asyncio.to_thread(release.wait, 30)) for _ in range(64)]
+            with working_for("a third"):
+                slow += [asyncio.create_task(asyncio.to_thread(release.wait, 30))]
+            await asyncio.sleep(0)
+            answers = [await client.get("/health/ready")]
+            for secret in (key, strange_key):
+                headers = {"Authorization": f"Bearer {secret}"}
+                answers.append(await client.get("/v1/encoder", headers=headers))
+            release.set()
+            return [answer.status_code for answer in answers], await asyncio.gather(*slow)
+
+    assert asyncio.run(statuses()) == ([200] * 3, [True] * 65)
+    catalog.close()
+
+
+def test_a_workspace_whose_counts_wait_gets_503_and_another_counts(held) -> None:
+    local, owner, stranger, release = held
+    for client in (owner, stranger):
+        client.request("POST", "/v1/collections", json={"name": "c"})
+    running = local.running()
+    with working_for(running.default_workspace_id):
+        for _ in range(MAX_HELD_READS):
+            running.searchers.submit(release.wait, 30)
+    for method, path in (("POST", "facets"), ("GET", "scans")):
+        options = {"json": {}} if method == "POST" else {}
+        with pytest.raises(ApiError) as caught:
+            owner.request(method, f"/v1/collections/c/{path}", **options)
+        assert (caught.value.code, caught.value.status) == ("overloaded", 503)
+    assert owner.request("GET", "/v1/collections/c").json()["name"] == "c"
+    assert stranger.request("POST", "/v1/collections/c/facets", json={}).json()["scans"] == 0
+    assert not release.is_set()

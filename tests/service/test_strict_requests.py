@@ -1,17 +1,25 @@
 """Routes know their caller before they read a body, and refuse what they do not know."""
 
+import asyncio
 import json
 import socket
+import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from fastapi import routing
+from fastapi import APIRouter, FastAPI, routing
 from fastapi.routing import APIRoute
+from pydantic import Field, field_validator
 from typer.testing import CliRunner
 
+from service.api.permissions import OPEN
+from service.api.problems import install
 from service.api.routing import StrictRoute
+from service.api.shapes.base import Body
 from service.api.strict_json import MAX_INLINE_BYTES
 from service.app import create_app
 from service.cli.main import app as command_line
@@ -127,3 +135,59 @@ def test_one_raw_image_searches_with_options_in_the_address(client: Client, fram
     assert len(answer["items"]) == 1
     with refused("invalid_input", 422):
         client.request("POST", "/v1/search", content=b"x", headers={"content-type": "image/png"})
+
+
+def test_a_long_body_is_validated_on_a_thread_and_refused_as_a_short_one() -> None:
+    threads: list[threading.Thread] = []
+
+    class Texts(Body):
+        texts: Annotated[list[str], Field(max_length=10)]
+        number: int
+
+        @field_validator("texts")
+        @classmethod
+        def _noted(cls, texts: list[str]) -> list[str]:
+            threads.append(threading.current_thread())
+            return texts
+
+    router = APIRouter(route_class=StrictRoute)
+
+    @router.post("/texts", dependencies=[OPEN])
+    async def count(body: Texts) -> dict[str, int]:
+        return {"texts": len(body.texts), "loop": threading.get_ident()}
+
+    app = FastAPI()
+    app.include_router(router)
+    install(app, retry_after_s=1)
+    app.state.running = SimpleNamespace(audit=None)
+
+    async def answers() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            long = "x" * MAX_INLINE_BYTES
+            bodies = [
+                {"texts": [text], "number": number} for number in (1, "?") for text in ("x", long)
+            ]
+            return [await client.post("/texts", json=body) for body in bodies]
+
+    short, long, short_refused, long_refused = asyncio.run(answers())
+    assert short.json() == long.json()
+    of_short, of_long = [thread.ident == short.json()["loop"] for thread in threads[:2]]
+    assert (of_short, of_long) == (True, False)
+    assert (short_refused.status_code, long_refused.status_code) == (422, 422)
+    refused_with = [answer.json() | {"request_id": ""} for answer in (short_refused, long_refused)]
+    assert refused_with[0] == refused_with[1]
+    assert refused_with[0]["errors"][0]["where"] == "body.number"
+
+
+def test_a_filter_with_more_values_than_a_scan_is_compared_with_is_refused(client: Client) -> None:
+    ids = [f"p{number}" for number in range(7_000)]
+    wanted = {
+        "or": [{"subject_id": ids}, {"not": {"study_id": ids}}, {"labels": {"t": ids[:1000]}}]
+    }
+    client.request("POST", "/v1/collections", json={"name": "filtered"})
+    path = "/v1/collections/filtered/facets"
+    assert client.request("POST", path, json={"filter": wanted}).json()["scans"] == 0
+    with pytest.raises(ApiError, match="at most 20000 values") as caught:
+        client.request("POST", path, json={"filter": {"and": [wanted, {"subject_id": ids}]}})
+    assert (caught.value.code, caught.value.status) == ("validation_error", 422)

@@ -3101,7 +3101,7 @@ export interface components {
          * FilterBody
          * @description Conditions that must all hold; a list of values means any of them.
          *
-         *     ``and``, ``or`` and ``not`` contain further filters, at most 8 deep and 100 conditions.
+         *     ``and``, ``or`` and ``not`` hold further filters: at most 8 deep, 100 conditions, 20,000 values.
          * @example {
          *       "attributes": {
          *         "age": {

@@ -1,6 +1,5 @@
 """The audit log of the workspace."""
 
-import asyncio
 from functools import partial
 from typing import Annotated, Literal, TypeAlias
 
@@ -67,7 +66,7 @@ async def list_audit_entries(
     if service.audit is None:
         raise NotSupported("the audit log is off: set SONOPROBE_AUDIT=true")
     wanted = filter_of(action=action, author=author, outcome=outcome, since=since, until=until)
-    entries, next_before = await asyncio.to_thread(
+    entries, next_before = await service.read_rows(
         search,
         service.audit,
         workspace_id,
@@ -98,6 +97,6 @@ async def verify_audit_log(
         raise NotSupported("the audit log is off: set SONOPROBE_AUDIT=true")
     after = paging.number_after(VERIFICATION) or 0
     verified = partial(service.audit.verified, workspace_id, after=after, limit=paging.limit)
-    found = await asyncio.get_running_loop().run_in_executor(service.searchers, verified)
+    found = await service.read_rows(verified)
     end = None if found.is_whole else str(found.last)
     return AuditVerificationAnswer.of(found, next_cursor(VERIFICATION, end))

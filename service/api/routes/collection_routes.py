@@ -132,16 +132,19 @@ async def count_scans(
     collection: str, body: FacetsBody, service: Service, workspace_id: WorkspaceId
 ) -> FacetsAnswer:
     """Count the scans that pass a filter, by label and attribute."""
-    facets = await asyncio.to_thread(
-        service.gallery.facets,
-        workspace_id,
-        collection,
-        where=body.filter.where(),
-        labels=body.labels,
-        attributes=body.attributes,
-        limit=body.limit,
-    )
-    return FacetsAnswer.of(facets)
+
+    def counted() -> FacetsAnswer:
+        facets = service.gallery.facets(
+            workspace_id,
+            collection,
+            where=body.filter.where(),
+            labels=body.labels,
+            attributes=body.attributes,
+            limit=body.limit,
+        )
+        return FacetsAnswer.of(facets)
+
+    return await service.read_rows(counted)
 
 
 # long work ------------------------------------------------------------------------------------

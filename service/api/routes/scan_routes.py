@@ -235,9 +235,9 @@ async def list_scans(
         if where != ScanFilter() or paging.cursor is not None:
             raise InputError("expected sha256 without other conditions and without cursor")
         find = service.gallery.scans_of_files
-        page = await asyncio.to_thread(find, workspace_id, collection, sha256)
+        page = await service.read_rows(find, workspace_id, collection, sha256)
     else:
-        page = await asyncio.to_thread(
+        page = await service.read_rows(
             service.gallery.list_scans,
             workspace_id,
             collection,

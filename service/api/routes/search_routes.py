@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextvars import copy_context
 from dataclasses import replace
 from typing import Annotated
 
@@ -181,10 +180,7 @@ async def _search(
         study_id=options.study_id and stored_study(options.study_id),
         with_vectors=options.with_vector,
     )
-    loop = asyncio.get_running_loop()
-    hits = await loop.run_in_executor(
-        service.searchers, copy_context().run, _search_timed, service, workspace_id, request
-    )
+    hits = await service.read_rows(_search_timed, service, workspace_id, request)
     return SearchAnswer.of_record(
         service.pipeline.encoder,
         query=QueryAnswer(images=[ImageAnswer.of(image_of(image)) for image in images]),

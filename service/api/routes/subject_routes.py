@@ -1,6 +1,5 @@
 """What is held of a patient."""
 
-import asyncio
 from functools import partial
 from typing import Annotated
 
@@ -47,7 +46,7 @@ async def read_subject(
             has_collection=limits.has_collection,
             has_classifier=limits.has_classifier,
         )
-    held, page = await asyncio.to_thread(
+    held, page = await service.read_rows(
         read,
         workspace_id,
         sought_subjects([subject_id]),

@@ -32,11 +32,13 @@ async def get_readiness(service: Service) -> Ready:
     if service.stopping:
         raise Stopping("the service is shutting down")
     await service.pipeline.check()
-    await asyncio.to_thread(service.check_catalog)
+    loop, checks = asyncio.get_running_loop(), [service.check_catalog]
     if service.audit is not None:
-        await asyncio.to_thread(service.audit.check)
+        checks.append(service.audit.check)
+    for check in checks:
+        await loop.run_in_executor(service.health, check)
     age_s = service.pipeline.last_pass_s
-    states = await asyncio.to_thread(lambda: service.queues)
+    states = await loop.run_in_executor(service.health, lambda: service.queues)
     queues = {
         name: QueueAnswer(
             waiting=state.waiting, running=state.running, oldest_s=round(state.oldest_s, 3)
@@ -69,7 +71,8 @@ async def get_metrics(service: Service, request: Request) -> Response:
         caller = await authenticated(request)
         caller.require(METRICS_READ)
     # In a thread: some figures are read from the catalog.
-    text = await asyncio.to_thread(service.metrics.render)
+    loop = asyncio.get_running_loop()
+    text = await loop.run_in_executor(service.health, service.metrics.render)
     return Response(text, media_type=METRICS_CONTENT_TYPE)
 
 

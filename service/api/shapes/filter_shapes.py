@@ -19,6 +19,7 @@ from service.gallery.gallery_records import Range, ScanFilter
 
 MAX_FILTER_DEPTH = 8  # as the catalog's; refused here before anything recurses
 MAX_FILTER_CONDITIONS = 100  # as the catalog's
+MAX_FILTER_VALUES = 20_000  # of all lists together; each scan is compared with them
 # fail_fast: one wrong value is told, not each of thousands.
 Values = Annotated[list[Value], Field(max_length=1000, fail_fast=True)]
 Labels = Annotated[list[Label], Field(max_length=1000, fail_fast=True)]
@@ -62,7 +63,7 @@ class AttributeTest(Body):
 class FilterBody(Body):
     """Conditions that must all hold; a list of values means any of them.
 
-    ``and``, ``or`` and ``not`` contain further filters, at most 8 deep and 100 conditions.
+    ``and``, ``or`` and ``not`` hold further filters: at most 8 deep, 100 conditions, 20,000 values.
     """
 
     model_config = example_of(
@@ -91,14 +92,17 @@ class FilterBody(Body):
     @model_validator(mode="before")
     @classmethod
     def _is_not_too_large(cls, document: Any) -> Any:
-        level, depth, conditions = [document], 0, -1  # the filter itself is none
+        level, depth, conditions, values = [document], 0, -1, 0  # the filter itself is none
         while level:
             depth += 1
             conditions += sum(_conditions_of(part) for part in level)
+            values += sum(_values_in(part) for part in level)
             if depth > MAX_FILTER_DEPTH:
                 raise ValueError(f"expected filters at most {MAX_FILTER_DEPTH} deep")
             if conditions > MAX_FILTER_CONDITIONS:
                 raise ValueError(f"expected at most {MAX_FILTER_CONDITIONS} conditions, got more")
+            if values > MAX_FILTER_VALUES:
+                raise ValueError(f"expected at most {MAX_FILTER_VALUES} values, got more")
             level = [inner for outer in level for inner in _filters_in(outer)]
         return document
 
@@ -193,6 +197,17 @@ def _conditions_of(document: Any) -> int:
         return 1
     tests = (document.get("labels"), document.get("attributes"))
     return 1 + sum(len(test) for test in tests if isinstance(test, dict))
+
+
+def _values_in(document: Any) -> int:
+    """The values in the lists of a filter, without those of the filters in it."""
+    if not isinstance(document, dict):
+        return 0
+    found = [document.get(name) for name in _STORED]
+    for tests in (document.get("labels"), document.get("attributes")):
+        for test in tests.values() if isinstance(tests, dict) else ():
+            found += [test.get("in"), test.get("not_in")] if isinstance(test, dict) else [test]
+    return sum(len(values) for values in found if isinstance(values, list))
 
 
 def _filters_in(document: Any) -> list[Any]:

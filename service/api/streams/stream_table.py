@@ -2,12 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from service.access.keys import Caller
 from service.access.stream_places import LIMIT, HeldPlace, StreamPlaces
 from service.errors import Overloaded
+
+A = TypeVar("A")
+T = TypeVar("T")
 
 
 class ProcessLimits(Protocol):
@@ -37,6 +41,7 @@ class StreamTable:
     Args:
         max_streams: of the process.
         on_limited: called with ``streams`` when the process refuses one.
+        threads: for the leases of places; None = the default threads of the event loop.
     """
 
     def __init__(
@@ -44,8 +49,10 @@ class StreamTable:
         places: StreamPlaces,
         max_streams: int,
         on_limited: Callable[[str], None] = lambda limit: None,
+        threads: Executor | None = None,
     ) -> None:
         self._places = places
+        self._threads = threads
         self._max_streams = max_streams
         self._on_limited = on_limited
         self.total = 0
@@ -62,23 +69,31 @@ class StreamTable:
             raise Overloaded(f"expected at most {self._max_streams} live streams at a time")
         self.total += 1
         try:
-            held = await asyncio.to_thread(self._places.take, caller)
+            held = await self._on_thread(self._places.take, caller)
             try:
                 yield held
             finally:  # also when the server cancels the stream: a thread goes on without it
-                await asyncio.to_thread(self._places.leave, held)
+                await self._on_thread(self._places.leave, held)
         finally:
             self.total -= 1
 
     async def keep(self, held: HeldPlace) -> None:
         """Renew the lease of a place when that is due. Raises CatalogFailure."""
         if self._places.is_due(held):
-            await asyncio.to_thread(self._places.keep, held)
+            await self._on_thread(self._places.keep, held)
+
+    async def _on_thread(self, call: Callable[[A], T], argument: A) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, argument)
 
 
-def stream_table(places: StreamPlaces, limits: ProcessLimits, metrics: LimitsWatch) -> StreamTable:
+def stream_table(
+    places: StreamPlaces,
+    limits: ProcessLimits,
+    metrics: LimitsWatch,
+    threads: Executor | None = None,
+) -> StreamTable:
     """A table without streams, which the metrics watch."""
     metrics.watch_limits((LIMIT,))
-    table = StreamTable(places, limits.max_streams, metrics.limited)
+    table = StreamTable(places, limits.max_streams, metrics.limited, threads)
     metrics.watch_streams(lambda: table.total)
     return table

@@ -29,10 +29,12 @@ ALL_WORKSPACES = "*"
 DIRECTORY = ""  # name of the shard that is the database of the directory
 MAX_CONNECTIONS = 16  # of one process to one database
 WAIT_S = 1.5  # for a free connection; a lost database is told after so long
+MIN_WAIT_S = 0.1  # for it, after the wait for a place
 CONNECT_S = 2
 CHECK_S = 1.8  # readiness falls within two seconds
 POOL_LINE_EVERY_S = 30.0
 SWITCH_S, SWITCHES = 1.0, 20  # wait for the end of a move, and how often it is looked for
+DOOR_CONNECTIONS = 2  # only for keys and readiness, which wait for no work of a workspace
 STALE = 3  # connections that may turn out to be broken before a request gives up
 # A server that is gone without a word must not hold a request for the minutes of TCP's defaults.
 _OPTIONS: dict[str, Any] = {
@@ -91,6 +93,8 @@ class PostgresDatabase:
         logging.getLogger("psycopg.pool").addFilter(_pool_lines)
         self._urls = urls = {DIRECTORY: url, **(shards or {})}
         self._pools: dict[str, ConnectionPool[Connection]] = {}
+        kept = min(DOOR_CONNECTIONS, max_connections // 4)
+        self._work = {name: threading.BoundedSemaphore(max_connections - kept) for name in urls}
         with ExitStack() as opened:
             for name, of_shard in urls.items():
                 self._pools[name] = _pool(of_shard, max_connections)
@@ -147,9 +151,16 @@ class PostgresDatabase:
             yield connection
 
     @contextmanager
+    def door(self, mode: Mode) -> Iterator[Connection]:
+        """As ``directory``, of the connections that work never takes; for a moment only."""
+        begun = self._transaction(DIRECTORY, mode, _ENTER_ALL, {}, is_at_door=True)
+        with translated(), begun as (connection, _):
+            yield connection
+
+    @contextmanager
     def outside(self, shard: str) -> Iterator[Connection]:
         """Lend a connection in autocommit mode, for VACUUM, LISTEN and locks of a session."""
-        with translated(), self._pool(shard).connection(timeout=WAIT_S) as connection:
+        with translated(), self._lent(shard) as connection:
             connection.autocommit = True
             try:
                 yield connection
@@ -198,7 +209,7 @@ class PostgresDatabase:
 
     def _check(self, checked: "Future[None]") -> None:
         try:
-            with self.directory("write") as connection:
+            with self.door("write") as connection:
                 # A transaction without changes writes nothing, so it would prove nothing.
                 connection.execute("SELECT pg_current_xact_id()")
             checked.set_result(None)
@@ -256,13 +267,18 @@ class PostgresDatabase:
 
     @contextmanager
     def _transaction(
-        self, shard: str, mode: Mode, enter: str, variables: Mapping[str, str]
+        self,
+        shard: str,
+        mode: Mode,
+        enter: str,
+        variables: Mapping[str, str],
+        *,
+        is_at_door: bool = False,
     ) -> Iterator[tuple[Connection, str | None]]:
         """Lend a connection after its first statement; also the state that this one answers."""
-        pool = self._pool(shard)
         with ExitStack() as lent:
             for attempt in range(STALE + 1):
-                connection = lent.enter_context(pool.connection(timeout=WAIT_S))
+                connection = lent.enter_context(self._lent(shard, is_at_door=is_at_door))
                 connection.read_only = mode == "read"
                 connection.isolation_level = (
                     psycopg.IsolationLevel.REPEATABLE_READ
@@ -278,6 +294,18 @@ class PostgresDatabase:
                         raise
                     lent.close()
             yield connection, None if row is None else row.get("state")
+
+    @contextmanager
+    def _lent(self, shard: str, *, is_at_door: bool = False) -> Iterator[Connection]:
+        """Lend a connection of the pool. Raises PoolTimeout."""
+        end_s, pool = time.monotonic() + WAIT_S, self._pool(shard)
+        with ExitStack() as held:
+            if not is_at_door:
+                if not self._work[shard].acquire(timeout=WAIT_S):
+                    raise PoolTimeout("all connections for work are in use")
+                held.callback(self._work[shard].release)
+            left_s = max(MIN_WAIT_S, end_s - time.monotonic())
+            yield held.enter_context(pool.connection(timeout=left_s))
 
     def require_open(self) -> None:
         """Raises CatalogFailure: it was closed."""

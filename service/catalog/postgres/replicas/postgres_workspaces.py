@@ -126,7 +126,7 @@ class PostgresWorkspaces(PostgresTable):
 
     def workspace_at_door(self, name: str) -> tuple[Workspace, int] | None:
         require_text(name, "a workspace name")
-        with self._database.directory("read") as connection:
+        with self._database.door("read") as connection:
             row = first(connection, _AT_DOOR, name)
         return None if row is None else (decode(Workspace, row), row["policy_version"])
 
@@ -163,7 +163,7 @@ class PostgresWorkspaces(PostgresTable):
         query = f"""{_KEYS} WHERE k.secret_sha256 = %s AND k.revoked_at IS NULL
             AND (k.expires_at IS NULL OR k.expires_at > %s)
         """
-        with self._database.directory("read") as connection:
+        with self._database.door("read") as connection:
             row = first(connection, query, secret_sha256, now())
         if row is None or not is_open(row["workspace_status"]):
             return None
