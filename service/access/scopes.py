@@ -41,9 +41,10 @@ SCOPES: Mapping[str, str] = {
     "service.admin": "create, suspend and delete workspaces of the whole service",
 }
 METRICS_READ = "metrics.read"
+SERVICE_ADMIN = "service.admin"
 # Of no role: they reach beyond the workspace of the key. Only the command line gives them, to keys
 # of the default workspace, so no administrator of a workspace can have them or pass them on.
-OF_THE_SERVICE = frozenset({METRICS_READ, "service.admin"})
+OF_THE_SERVICE = frozenset({METRICS_READ, SERVICE_ADMIN})
 
 _READER = (
     "encoder.read",

@@ -71,6 +71,17 @@ def page_within(
     """
     if limits.is_unlimited:
         return list_page(limit=limit, after=after)
+    return page_of_shown(list_page, is_shown, limit=limit, after=after)
+
+
+def page_of_shown(
+    list_page: ListPage[T],
+    is_shown: Callable[[T], bool],
+    *,
+    limit: int,
+    after: str | None,
+) -> Page[T]:
+    """As ``page_within``, where more than the limits of the caller decides what is shown."""
     shown: list[T] = []
     last: str | None = after
     while len(shown) < limit:

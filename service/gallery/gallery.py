@@ -138,6 +138,8 @@ class Gallery:
             on_collection(done, len(names))
             with suppress(UnknownItem):
                 self.delete(workspace_id, name)
+        on_collection(len(names), len(names))
+        # No report follows: work that stops behind the last step would seem to have failed.
         # What requests stored meanwhile goes here; afterwards no writer finds the workspace.
         with self.vector_search.writing():
             for name in self._names_in(workspace_id):
@@ -148,7 +150,6 @@ class Gallery:
             except UnknownItem:
                 known = False
         self._similarity.frames.forget()
-        on_collection(len(names), len(names))
         return known
 
     def _names_in(self, workspace_id: str) -> list[str]:

@@ -67,7 +67,8 @@ class JobHandlers:
             "backup": JobKind(self.back_up),
             "export": JobKind(self.export),
             "import": JobKind(self.import_),
-            "delete_workspace": JobKind(self.delete_workspace),
+            # Cancelled behind its last step, it would leave no receipt and an open audit chain.
+            "delete_workspace": JobKind(self.delete_workspace, is_cancellable=False),
         }
 
     def fit(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:

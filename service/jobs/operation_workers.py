@@ -45,10 +45,12 @@ class JobKind:
     Attributes:
         work: blocks and returns the result.
         is_resumable: whether the request and the catalog suffice to run it again after a restart.
+        is_cancellable: whether it can be cancelled after it has begun.
     """
 
     work: Work
     is_resumable: bool = True
+    is_cancellable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,10 @@ class OperationWorkers:
             self._is_failing = False
             if operation is None:
                 return None
-            progress = Progress(self._catalog, operation, worker_id, self._stopping)
+            can_end = self._kinds[operation.kind].is_cancellable
+            progress = Progress(
+                self._catalog, operation, worker_id, self._stopping, is_cancellable=can_end
+            )
             self._running[worker_id] = progress
             return progress
 
@@ -233,10 +238,10 @@ class OperationWorkers:
 
     def _result(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
         """Run the work. Raises Cancellation, Interruption, Interrupted, and the work's errors."""
-        if operation.cancel_asked:
+        kind = self._kinds[operation.kind]
+        if operation.cancel_asked and kind.is_cancellable:
             raise Cancellation
         progress.check()  # claimed while the service stopped
-        kind = self._kinds[operation.kind]
         if operation.attempts > 1:
             if operation.attempts > MAX_ATTEMPTS or not kind.is_resumable:
                 raise Interrupted("the service stopped before it ended: start it again")

@@ -12,7 +12,7 @@ from typing import Any
 
 from service.catalog.interface import Catalog
 from service.catalog.operation_records import Operation as Operation
-from service.errors import CatalogFailure, Overloaded
+from service.errors import CatalogFailure, Conflict, Overloaded
 from service.fairness.fair_queue import QueueState, fits
 from service.jobs.job_requests import JobRequest
 from service.jobs.operation_names import names_in
@@ -42,6 +42,7 @@ class Operations:
         watch: OperationWatch | None = None,
     ) -> None:
         self._catalog = catalog
+        self._kinds = kinds
         self._max_waiting = max_waiting
         self._workers = OperationWorkers(
             catalog, kinds, threads=threads, lease_s=lease_s, watch=watch
@@ -87,7 +88,15 @@ class Operations:
         return self.start(workspace_id, request.kind, document, for_service=for_service)
 
     def cancel(self, workspace_id: str, operation_id: str) -> Operation:
-        """Cancel an operation, unless it has ended. Raises UnknownItem."""
+        """Cancel an operation, unless it has ended.
+
+        Raises:
+            UnknownItem. Conflict: it has begun, and its kind cannot stop halfway.
+        """
+        operation = self._catalog.get_operation(workspace_id, operation_id)
+        kind = self._kinds.get(operation.kind)
+        if operation.state == "running" and kind is not None and not kind.is_cancellable:
+            raise Conflict("it has begun, and what it deletes cannot be brought back")
         operation = self._catalog.cancel_operation(workspace_id, operation_id)
         self._workers.cancel(operation_id)  # a worker of another process asks the catalog
         return operation

@@ -27,6 +27,7 @@ class Progress:
     Args:
         worker_id: who holds the operation.
         stopping: set when the service stops.
+        is_cancellable: False = the work goes on to its end, whoever cancels it.
 
     Attributes:
         cancelled: set when a client cancelled the operation.
@@ -39,11 +40,14 @@ class Progress:
         operation: Operation,
         worker_id: str,
         stopping: threading.Event,
+        *,
+        is_cancellable: bool = True,
     ) -> None:
         self.operation = operation
         self._catalog = catalog
         self._held = (operation.workspace_id, operation.operation_id, worker_id)
         self._stopping = stopping
+        self._is_cancellable = is_cancellable
         self._reported_s = -REPORT_EVERY_S
         self.cancelled = threading.Event()
         self.lost = threading.Event()
@@ -60,14 +64,14 @@ class Progress:
         except LeaseLost as error:
             self.lost.set()
             raise Interruption from error
-        if operation.cancel_asked:
+        if operation.cancel_asked and self._is_cancellable:
             raise Cancellation
 
     def check(self) -> None:
         """Raises Cancellation, Interruption: the work must stop."""
         if self._stopping.is_set() or self.lost.is_set():
             raise Interruption
-        if self.cancelled.is_set():
+        if self.cancelled.is_set() and self._is_cancellable:
             raise Cancellation
 
     def wait(self, seconds: float) -> None:

@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -49,8 +50,11 @@ def exposed(tmp_path_factory: pytest.TempPathFactory, frames) -> dict[str, set[s
         client.search_image("c", frames["cyst"][0])
         with pytest.raises(ApiError):  # starts a decoder process
             client.embed([b"\0" * 128 + b"DICM"])
-        for operation in client.operations():  # the first backup, which the start begins
-            client.wait(operation["operation_id"])
+        running = local.running()
+        deadline = time.monotonic() + 30
+        while running.operations.state().waiting or running.operations.state().running:
+            assert time.monotonic() < deadline, "the first backup, which the start begins"
+            time.sleep(0.05)
         return _samples(client.metrics())
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from service.catalog.operation_records import ENDED
 from service.catalog.sqlite.sqlite_catalog import open_catalog
-from service.errors import InputError, Overloaded
+from service.errors import Conflict, InputError, Overloaded
 from service.fairness.workspace_turn import SERVICE, current_workspace
 from service.jobs.operation_workers import JobKind
 from service.jobs.operations import Operations
@@ -137,6 +137,33 @@ def test_too_many_that_wait_are_refused_and_not_remembered(catalog, owner, runni
         operations.start(owner, "gate", {})
     assert len(catalog.list_operations(owner, limit=10).items) == 3
     gate.go_on.set()
+
+
+def test_work_that_cannot_stop_halfway_is_cancelled_only_while_it_waits(catalog, owner, running):
+    gate = Gate()
+    operations = running(gate=JobKind(gate, is_cancellable=False))
+    begun, waiting = (operations.start(owner, "gate", {}) for _ in range(2))
+    assert gate.begun.wait(PATIENCE_S)
+    with pytest.raises(Conflict, match="begun"):
+        operations.cancel(owner, begun.operation_id)
+    assert operations.cancel(owner, waiting.operation_id).state == "cancelled"
+    # As from another process, which saw it wait a moment before.
+    assert catalog.cancel_operation(owner, begun.operation_id).cancel_asked
+    gate.go_on.set()
+    assert ended(catalog, begun).state == "done"
+
+
+def test_work_that_cannot_stop_halfway_goes_on_after_a_stop_although_it_was_cancelled(
+    catalog, owner, running
+):
+    gate = Gate()
+    first = running(gate=JobKind(gate, is_cancellable=False))
+    made = first.start(owner, "gate", {})
+    assert gate.begun.wait(PATIENCE_S)
+    catalog.cancel_operation(owner, made.operation_id)
+    assert first.close(timeout_s=PATIENCE_S)
+    running(gate=JobKind(lambda o, p: {"attempt": o.attempts}, is_cancellable=False))
+    assert ended(catalog, made).result == {"attempt": 2}
 
 
 def test_workspaces_take_turns_and_none_takes_the_places_of_another(catalog, owner, running):

@@ -12,6 +12,7 @@ from service.app import catalog_of
 from service.catalog.access_records import KeyGrant
 from service.catalog.interface import Catalog
 from service.errors import InputError
+from service.jobs.job_requests import BackupRequest, LayoutRequest, PseudonymizeRequest
 from service.server import LocalService, local_service
 from service.settings import Settings
 from sonoprobe_client import ApiError
@@ -118,6 +119,35 @@ def test_a_deleted_workspace_is_gone_with_a_receipt(operated, frames) -> None:
     again = operated.operator.create_workspace("ward-3")
     with operated.client(again["secret"]) as admin:
         assert list(admin.collections()) == []
+
+
+def test_work_for_the_whole_service_is_shown_and_cancelled_by_its_operators_alone(operated) -> None:
+    catalog, operator = operated.catalog, operated.operator
+    operator.create_workspace("ward-9")
+    home = operated.local.running().default_workspace_id
+    deletion = operator.delete_workspace("ward-9")["operation_id"]
+    begin = operated.local.running().operations.begin
+    scheduled = begin(home, BackupRequest(), for_service=True).operation_id
+    renaming = begin(home, PseudonymizeRequest()).operation_id
+    own = begin(home, LayoutRequest("none")).operation_id
+    everything = {deletion, scheduled, renaming, own}
+    for role, shown in (
+        ("reader", {own}),
+        ("curator", {own}),
+        ("operator", {own}),
+        ("admin", {own, renaming}),
+    ):
+        _, secret = create_key(catalog, role, "default", KeyGrant((role,)))
+        with operated.client(secret) as client:
+            listed = {operation["operation_id"] for operation in client.operations()}
+            assert listed & everything == shown
+            for hidden in everything - shown:
+                assert refusal(client.operation, hidden) == (404, "unknown_item")
+                if role != "reader":
+                    assert refusal(client.cancel, hidden) == (404, "unknown_item")
+    assert {o["operation_id"] for o in operator.operations()} >= everything
+    assert operator.wait(deletion)["result"]["workspace"] == "ward-9"
+    assert operator.operation(scheduled)["kind"] == "backup"
 
 
 def test_the_default_workspace_is_neither_suspended_nor_deleted(operated) -> None:

@@ -1063,7 +1063,10 @@ export interface paths {
         };
         /**
          * List operations of the workspace, newest first; ended ones are kept for 30 days
-         * @description Scope: `operation.read`.
+         * @description Work for the whole service (backups, deletions of workspaces) shows only with `service.admin`,
+         *     the renaming of ids (`pseudonymize`) only with `admin`.
+         *
+         *     Scope: `operation.read`.
          */
         get: operations["list_operations"];
         put?: never;
@@ -1090,7 +1093,9 @@ export interface paths {
         post?: never;
         /**
          * Ask an operation to stop; one that has ended stays as it is
-         * @description Scope: `operation.cancel`.
+         * @description 409 for the deletion of a workspace that has begun.
+         *
+         *     Scope: `operation.cancel`.
          */
         delete: operations["cancel_operation"];
         options?: never;

@@ -1,6 +1,7 @@
 """Operations (state, result, cancel), and erasures, which may start one."""
 
 import asyncio
+from functools import partial
 from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Header, Query
@@ -8,10 +9,11 @@ from fastapi.responses import JSONResponse
 
 from service.access.audit.touched import touched_patients
 from service.access.keys import Caller
+from service.access.scopes import ADMIN, SERVICE_ADMIN
 from service.access.workspace_rules import sought_studies, sought_subjects
 from service.api.dependencies import KnownCaller, Service, Services, WorkspaceId
 from service.api.etags import IfMatch
-from service.api.paging import Paging, next_cursor, page_within
+from service.api.paging import Paging, next_cursor, page_of_shown
 from service.api.permissions import PUBLISH, needs
 from service.api.routing import StrictRoute
 from service.api.shapes.base import Responses
@@ -24,7 +26,13 @@ from service.api.shapes.operation_shapes import (
 from service.api.shapes.scan_shapes import ScanDeleted
 from service.errors import UnknownItem
 from service.gallery.gallery_records import ErasedSubject, Page
-from service.jobs.job_requests import JobRequest, RefitRequest
+from service.jobs.job_requests import (
+    BackupRequest,
+    JobRequest,
+    PseudonymizeRequest,
+    RefitRequest,
+    WorkspaceDeletion,
+)
 from service.jobs.operations import Operation
 
 router = APIRouter(route_class=StrictRoute, prefix="/v1")
@@ -36,6 +44,12 @@ Refit = Annotated[
     bool, Query(description="Refit and publish the classifiers that were fitted from it.")
 ]
 ANY_ID = "Any id, also one with slashes, which proxies between may change in a path."
+# What only some may begin; they live in the default workspace, whose readers have no part in it.
+_SCOPE_OF_KIND = {
+    BackupRequest.kind: SERVICE_ADMIN,
+    WorkspaceDeletion.kind: SERVICE_ADMIN,
+    PseudonymizeRequest.kind: ADMIN,
+}
 ACCEPTED: Responses = {
     202: {"model": OperationAnswer, "description": "Started; poll the operation."}
 }
@@ -49,7 +63,11 @@ ACCEPTED: Responses = {
 async def list_operations(
     service: Service, caller: KnownCaller, workspace_id: WorkspaceId, paging: Paging
 ) -> OperationPage:
-    """List operations of the workspace, newest first; ended ones are kept for 30 days."""
+    """List operations of the workspace, newest first; ended ones are kept for 30 days.
+
+    Work for the whole service (backups, deletions of workspaces) shows only with `service.admin`,
+    the renaming of ids (`pseudonymize`) only with `admin`.
+    """
     number = paging.number_after("operations")
 
     def list_page(*, limit: int, after: str | None) -> Page[Operation]:
@@ -57,10 +75,9 @@ async def list_operations(
         return service.operations.list_operations(workspace_id, limit=limit, before=before)
 
     page = await asyncio.to_thread(
-        page_within,
-        caller.limits,
+        page_of_shown,
         list_page,
-        lambda operation: caller.limits.has(operation.names),
+        partial(_may_see, caller),
         limit=paging.limit,
         after=None if number is None else str(number),
     )
@@ -83,12 +100,16 @@ async def get_operation(
 @router.delete(
     "/operations/{operation_id}",
     tags=["operations"],
+    responses={409: {}},
     dependencies=[needs("operation.cancel", limited="shown")],
 )
 async def cancel_operation(
     operation_id: str, service: Service, caller: KnownCaller
 ) -> OperationAnswer:
-    """Ask an operation to stop; one that has ended stays as it is."""
+    """Ask an operation to stop; one that has ended stays as it is.
+
+    409 for the deletion of a workspace that has begun.
+    """
     await asyncio.to_thread(_shown, service, caller, operation_id)
     cancel = service.operations.cancel
     operation = await asyncio.to_thread(cancel, caller.workspace_id, operation_id)
@@ -96,11 +117,17 @@ async def cancel_operation(
 
 
 def _shown(service: Services, caller: Caller, operation_id: str) -> Operation:
-    """An operation that names nothing outside the limits of the caller. Raises UnknownItem."""
+    """An operation that the caller may see. Raises UnknownItem."""
     operation = service.operations.get(caller.workspace_id, operation_id)
-    if not caller.limits.has(operation.names):
+    if not _may_see(caller, operation):
         raise UnknownItem("no such operation in this workspace")
     return operation
+
+
+def _may_see(caller: Caller, operation: Operation) -> bool:
+    """Whether it names nothing outside the limits of the caller, and is no work of others."""
+    scope = SERVICE_ADMIN if operation.for_service else _SCOPE_OF_KIND.get(operation.kind)
+    return (scope is None or scope in caller.scopes) and caller.limits.has(operation.names)
 
 
 async def begin(service: Services, workspace_id: str, request: JobRequest) -> Operation:

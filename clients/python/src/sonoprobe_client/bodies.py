@@ -196,7 +196,8 @@ FilterBody = TypedDict(
 )
 """Conditions that must all hold; a list of values means any of them.
 
-``and``, ``or`` and ``not`` hold further filters: at most 8 deep, 100 conditions, 20,000 values.
+``and``, ``or`` and ``not`` hold further filters: at most 8 deep, 100 conditions, 20,000
+values.
 """
 
 
