@@ -3,7 +3,7 @@
 Times are UTC, ISO 8601 with a trailing ``Z``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, TypeAlias
@@ -19,6 +19,10 @@ class NamedItems:
 
     collections: tuple[str, ...] = ()
     classifiers: tuple[str, ...] = ()
+
+    def with_collections(self, names: Iterable[str]) -> "NamedItems":
+        """These items and further collections, each once."""
+        return NamedItems(tuple(dict.fromkeys((*self.collections, *names))), self.classifiers)
 
 
 NAMELESS = NamedItems()  # such as a backup, which concerns everything

@@ -109,12 +109,17 @@ class Examples:
         return [sha256 or str(scan or example_id) for sha256, scan, example_id in columns]
 
     def name(self, row: int) -> str:
-        """The name of an example in errors: an id, never a file name or label."""
-        scan = self.scans[row]
+        """The name of an example in errors: an id, never a file name or label.
+
+        One of an earlier version has its ``example_id``: whoever reads the error may know the
+        classifier and not the collection of the scan. A scan that the request chose has its name.
+        """
+        example_id, scan = self.example_ids[row], self.scans[row]
+        if example_id is not None:
+            return f"example {example_id}"
         if scan is not None:
             return f"scan {scan[0]}/{scan[1]}"
-        sha256 = (self.sha256s[row] or "")[:12]
-        return self.example_ids[row] or f"file {self.files[row]} (sha256 {sha256})"
+        return f"file {self.files[row]} (sha256 {(self.sha256s[row] or '')[:12]})"
 
 
 _COLUMNS = tuple(

@@ -6,7 +6,7 @@ catalog, run it.
 Blocking, thread safe.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -60,11 +60,13 @@ class Operations:
         request: Mapping[str, Any],
         *,
         for_service: bool = False,
+        reads: Iterable[str] = (),
     ) -> Operation:
         """Store an operation, which the next free worker runs.
 
         Args:
             for_service: it does not count as one of the workspace, as a scheduled backup.
+            reads: collections that it reads although the request does not name them.
 
         Raises:
             Overloaded: too many of this workspace, or of all, wait; nothing is stored.
@@ -73,7 +75,7 @@ class Operations:
             workspace_id,
             kind,
             request,
-            names=names_in(kind, request),
+            names=names_in(kind, request).with_collections(reads),
             for_service=for_service,
             admit=self._admit,
         )

@@ -1,5 +1,6 @@
 """A key that is limited to named collections and classifiers: what every route answers it."""
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from service.settings import Settings
 from sonoprobe_client import ApiError, outcome_of
 from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE
+from tests.service.test_fit_inputs import saved_again
 
 PAGE = Path(__file__).parents[2] / "docs" / "access.md"
 # What only the owner may see: names, ids and labels of the collection and the classifier outside.
@@ -377,6 +379,29 @@ def test_a_classifier_inside_that_learnt_outside_names_no_scan_from_there(house,
         assert (refused.status_code, refused.json()["code"]) == (404, "unknown_item")
     review = {"params": {"kind": "next"}}
     assert house.ask("GET", "/v1/classifiers/mine-of-hidden/review", **review).status_code == 404
+
+
+def test_a_contradicted_example_from_outside_is_named_by_its_own_id(house, frames) -> None:
+    contradiction = {
+        "image": base64.b64encode(saved_again(frames["mass"][0], 1)).decode(),
+        "label": "calm",
+        "subject_id": "p9",
+    }
+    path = "/v1/classifiers/mine-of-hidden/versions/latest/examples"
+    refused = house.ask("POST", path, json={"examples": [contradiction]})
+    assert (refused.status_code, refused.json()["code"]) == (422, "conflicting_labels")
+    listed = house.ask("GET", "/v1/classifiers/mine-of-hidden/versions/1/examples").json()
+    assert f"example {listed['items'][0]['example_id']}" in refused.json()["detail"]
+    assert not any(secret in refused.json()["detail"] for secret in SECRETS)
+
+
+def test_a_refit_in_the_background_concerns_the_collection_of_its_source(house) -> None:
+    started = house.owner.refit("mine-of-hidden", respond_async=True)
+    house.owner.wait(started["operation_id"])
+    asked = house.ask("GET", f"/v1/operations/{started['operation_id']}")
+    assert (asked.status_code, asked.json()["code"]) == (404, "unknown_item")
+    listed = house.ask("GET", "/v1/operations").json()["items"]
+    assert started["operation_id"] not in {operation["operation_id"] for operation in listed}
 
 
 def test_a_deletion_tells_only_of_classifiers_inside(house, frames) -> None:

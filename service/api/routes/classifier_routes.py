@@ -28,8 +28,10 @@ from service.api.shapes.classifier_shapes import (
 from service.api.shapes.version_shapes import VersionAnswer
 from service.api.source_limits import require_sources, source_changes
 from service.classifiers.document_rules import check_json
+from service.classifiers.label_source import collections_read
 from service.classifiers.registry import Classifier
 from service.classifiers.views.upload_views import ViewsOfUploads
+from service.jobs.operations import Operation
 
 router = APIRouter(route_class=StrictRoute, prefix="/v1/classifiers", tags=["classifiers"])
 
@@ -144,11 +146,13 @@ async def refit_classifier(
         check = service.registry.check_refit
         await asyncio.to_thread(check, caller.workspace_id, refit_request)
         if prefers_async(prefer):
-            start = service.operations.start
-            operation = await asyncio.to_thread(
-                start, caller.workspace_id, "refit", refit_request.to_json()
-            )
-            return accepted(operation, preferred=True)
+
+            def begun() -> Operation:
+                _, base = service.registry.find(caller.workspace_id, name, body.version)
+                document, reads = refit_request.to_json(), collections_read(base)
+                return service.operations.start(caller.workspace_id, "refit", document, reads=reads)
+
+            return accepted(await asyncio.to_thread(begun), preferred=True)
         refit = partial(service.registry.refit, caller.workspace_id, refit_request)
         return version_created(*await service.fits.run(refit))
 
