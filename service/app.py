@@ -29,13 +29,13 @@ from service.catalog.erasure_records import SweepLimits
 from service.catalog.interface import Catalog
 from service.catalog.vector_search import VectorSearch
 from service.classifiers.evaluation import ClassifierEvaluator
-from service.classifiers.fitting import without_scores
 from service.classifiers.monitoring.classifier_monitor import ClassifierMonitor
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.review import LabelReview
 from service.classifiers.signing.signing_keys import SigningKeys
 from service.classifiers.store import ClassifierStore
 from service.classifiers.thresholds import Thresholds
+from service.classifiers.views.kept_views import ViewMaker
 from service.embedding.bundle import near_duplicate_cosine
 from service.embedding.encoder import Encoder
 from service.embedding.pipeline import Pipeline
@@ -171,7 +171,7 @@ async def _opened(
         fits=fits,
         metrics=metrics,
         timed=watch.timed,
-        operations=operations_of(settings, truth, *parts, without_scores, watch=ends),
+        operations=operations_of(settings, truth, *parts, rules.paying_for, watch=ends),
         searchers=searchers,
         doors=_threads(stack, DOOR_THREADS, "doors"),
         health=_threads(stack, 1, "health"),
@@ -240,7 +240,7 @@ def _classifiers(settings: Settings, truth: Catalog, pipeline: Pipeline) -> Clas
         dim=pipeline.encoder.dim,
         near_duplicate_cosine=near_duplicate_cosine(pipeline.encoder.manifest),
         max_examples=settings.max_fit_examples,
-        embed_views=pipeline.views_of_kept,
+        view_maker=ViewMaker(pipeline.views_of_kept, pipeline.admit_views),
         max_default_views=settings.max_default_views,
     )
 

@@ -6,6 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -24,6 +25,8 @@ from service.errors import (
     InputError,
     InvalidToken,
     MissingScope,
+    Overloaded,
+    PreconditionFailed,
     TooManyFailedKeys,
     Unauthenticated,
     UnknownItem,
@@ -33,6 +36,7 @@ DEFAULT_WORKSPACE = "default"
 WORKSPACE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 KEY_BYTES = 32
 MAX_KEY_NAME = 128
+POLICY_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +221,27 @@ def rotate_key(
         raise InputError("expected an expiry in the future")
     rotate = catalog.rotate_key
     digest = hash_key(token)
-    return rotate(workspace_id, key_id, digest, old_until=old_until, expires_at=until), token
+    key = rotate(workspace_id, key_id, digest, old_until=old_until, expires_at=until)
+    _carry_limits(catalog, workspace_id, key_id, key.key_id)
+    return key, token
+
+
+def _carry_limits(catalog: Catalog, workspace_id: str, old_id: str, new_id: str) -> None:
+    """Give a successor the limits of its own that the policy names for the key before.
+
+    Until then nobody has its secret. Keys and policies may live in two databases, so no
+    transaction holds both.
+    """
+    for _ in range(POLICY_TRIES):
+        policy = catalog.policy(workspace_id)
+        own = policy.document.get("keys", {})
+        if old_id not in own:
+            return
+        document = {**policy.document, "keys": {**own, new_id: own[old_id]}}
+        with suppress(PreconditionFailed):  # somebody else has changed it meanwhile
+            catalog.set_policy(workspace_id, document=document, if_version=policy.version)
+            return
+    raise Overloaded("the policy changes all the time: rotate the new key again")
 
 
 def new_token() -> str:

@@ -110,14 +110,17 @@ class Quotas:
 
     def owners_of(self, caller: Caller, policy: WorkspacePolicy) -> Owners:
         """The key and the workspace, as far as they have rates; nothing is counted."""
+        return self.owners_for(caller.workspace_id, caller.author.key_id, policy)
+
+    def owners_for(self, workspace_id: str, key_id: str | None, policy: WorkspacePolicy) -> Owners:
+        """As ``owners_of``, of work that goes on without its caller."""
         if not policy.has_limits:
             return ()
         owners = []
-        key_id = caller.author.key_id
         if key_id is not None and (limits := policy.limits_of_key(key_id)):
             owners.append(self._owner("key", key_id, limits))
         if policy.limits:
-            owners.append(self._owner("workspace", caller.workspace_id, policy.limits))
+            owners.append(self._owner("workspace", workspace_id, policy.limits))
         return tuple(owners)
 
     def _owner(self, kind: str, owner_id: str, limits: Limits) -> _Owner:

@@ -3,7 +3,8 @@
 Shape suffixes: D embedding width.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from service.catalog.interface import Catalog
 from service.catalog.plain_text import name_of
 from service.catalog.policies.intake_rules import NO_RULES, IntakeRules, UltrasoundCheck
 from service.catalog.policies.policy_records import AdmitUsage
-from service.catalog.records import ScanImage
+from service.catalog.records import Author, ScanImage
 
 _RULES: ContextVar[IntakeRules] = ContextVar("rules", default=NO_RULES)
 
@@ -73,6 +74,16 @@ class WorkspaceRules:
         """As ``holding`` for a request that was counted before and lasts."""
         owners = self.quotas.owners_of(caller, policy)
         return HeldRequest(owners, caller.author.key_id, policy.rules)
+
+    @contextmanager
+    def paying_for(self, workspace_id: str, author: Author) -> Iterator[None]:
+        """Count what the block embeds for the author, as if their request did it. Blocks."""
+        policy = self.policies.current(workspace_id)
+        token = PAYING.set(self.quotas.owners_for(workspace_id, author.key_id, policy))
+        try:
+            yield
+        finally:
+            PAYING.reset(token)
 
     def intake(self, workspace_id: str) -> IntakeRules:
         """What the workspace lets in now. Blocks."""

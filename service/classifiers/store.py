@@ -30,7 +30,7 @@ from service.classifiers.portable_versions import version_of_document
 from service.classifiers.signing.signatures import SIGNATURE, SignatureState
 from service.classifiers.sources import Sources
 from service.classifiers.views.chosen_views import ViewsChoice
-from service.classifiers.views.kept_views import EmbedViews
+from service.classifiers.views.kept_views import ViewMaker
 from service.errors import (
     EncoderMismatch,
     NameTaken,
@@ -54,7 +54,7 @@ class ClassifierStore:
         dim: int,
         near_duplicate_cosine: float,
         max_examples: int = 200_000,
-        embed_views: EmbedViews | None = None,
+        view_maker: ViewMaker | None = None,
         max_default_views: int = 0,
     ) -> None:
         self._catalog = catalog
@@ -62,7 +62,7 @@ class ClassifierStore:
         self._dim = dim
         self._max_examples = max_examples
         self.views = ViewsChoice(
-            catalog, embed_views, max_examples=max_examples, max_default=max_default_views
+            catalog, view_maker, max_examples=max_examples, max_default=max_default_views
         )
         self._ready: OrderedDict[tuple[str, str, int], LoadedClassifier] = OrderedDict()
         self._generation = 0

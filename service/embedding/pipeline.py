@@ -221,8 +221,17 @@ class Pipeline:
         finally:
             self._admitted.give_back(workspace_id, images)
 
+    def admit_views(self, images: int) -> None:
+        """Count all views of kept pixels, which are then embedded a few at a time.
+
+        Raises:
+            RateLimited: the meter refuses them.
+        """
+        if self._meter is not None:
+            self._meter.admit_files(images * VIEWS)
+
     def views_of_kept(self, images: Sequence[bytes]) -> list[Floats]:
-        """views_VD of kept pixels, for a thread beside the event loop.
+        """views_VD of kept pixels, for a thread beside the event loop; see ``admit_views``.
 
         Raises:
             ServiceError: as ``embed_all``, and the first error of an image.
@@ -232,7 +241,7 @@ class Pipeline:
             raise Stopping("the service does not embed")
         # The kept pixels are what the encoder saw, so no region must be cut out.
         options = EmbedOptions(region_mode="none", with_views=True)
-        work = self.embed_all(images, options)
+        work = self.embed_all(images, options, is_counted=True)
         rows = []
         for image in asyncio.run_coroutine_threadsafe(work, self._loop).result():
             if isinstance(image, ServiceError):
@@ -248,9 +257,16 @@ class Pipeline:
         return LiveFrames(self._live, region_mode)
 
     async def embed_all(
-        self, files: Sequence[bytes], options: EmbedOptions = DEFAULT_OPTIONS
+        self,
+        files: Sequence[bytes],
+        options: EmbedOptions = DEFAULT_OPTIONS,
+        *,
+        is_counted: bool = False,
     ) -> list[EmbeddedImage | ServiceError]:
         """Embed each file; item i is its result or its error, so a bad file fails alone.
+
+        Args:
+            is_counted: the meter has counted the files and their views before.
 
         Raises:
             Overloaded: the request does not fit into the queue, or into the quota of its
@@ -258,19 +274,21 @@ class Pipeline:
             RateLimited: the meter refuses it.
             Stopping: the service is shutting down.
         """
-        if self._meter is not None:
-            self._meter.admit_files(len(files))
+        meter = None if is_counted else self._meter
+        if meter is not None:
+            meter.admit_files(len(files))
         with self._admission(len(files)):
-            return await asyncio.gather(*(self._result_or_error(data, options) for data in files))
+            work = (self._result_or_error(data, options, meter) for data in files)
+            return await asyncio.gather(*work)
 
     async def _result_or_error(
-        self, data: bytes, options: EmbedOptions
+        self, data: bytes, options: EmbedOptions, meter: WorkMeter | None
     ) -> EmbeddedImage | ServiceError:
         try:
             embedded = await self._files.embed(data, options, self._checked(data))
             passes = embedded.frames_used * (1 if embedded.views_VD is None else VIEWS)
-            if self._meter is not None and passes > 1:
-                self._meter.embedded(passes - 1)
+            if meter is not None and passes > 1:
+                meter.embedded(passes - 1)
             return embedded
         except ServiceError as error:
             return error

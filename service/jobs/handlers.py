@@ -5,6 +5,7 @@ calls the same use cases as requests.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,6 +19,7 @@ from service.embedding.pipeline import EmbeddedImage
 from service.errors import InvalidSettings, NotSupported, Overloaded, ServiceError
 from service.gallery.gallery import Gallery
 from service.jobs.job_requests import (
+    Author,
     ExportRequest,
     ImportRequest,
     LayoutRequest,
@@ -31,6 +33,7 @@ from service.jobs.progress import Progress
 from service.jobs.threads import gc_paused
 
 Embed: TypeAlias = Callable[[Sequence[bytes]], list[EmbeddedImage | ServiceError]]
+PayingFor: TypeAlias = Callable[[str, Author], AbstractContextManager[None]]
 EMBED_AT_ONCE = 8  # few, so that requests get their turn in between
 BUSY_WAIT_S = 0.2
 
@@ -45,6 +48,7 @@ class JobHandlers:
         backup_dir: None = no backups.
         backup_keep: maximal number of backups.
         redact: removes the out-of-fold scores of erased examples.
+        paying_for: counts what the block embeds for a workspace and an author.
     """
 
     gallery: Gallery
@@ -55,6 +59,7 @@ class JobHandlers:
     backup_keep: int
     registry: ClassifierRegistry
     redact: Redact
+    paying_for: PayingFor
 
     def kinds(self) -> dict[str, JobKind]:
         """The kinds of operations by name."""
@@ -74,19 +79,21 @@ class JobHandlers:
     def fit(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
         """Fit a classifier (``Prefer: respond-async``)."""
         request = FitRequest.from_json(operation.request)
-        self.registry.fit(
-            operation.workspace_id,
-            request,
-            operation_id=operation.operation_id,
-            before_fit=lambda examples: progress.report(0, examples),
-            before_storing=progress.check,
-        )
+        with self.paying_for(operation.workspace_id, request.author):
+            self.registry.fit(
+                operation.workspace_id,
+                request,
+                operation_id=operation.operation_id,
+                before_fit=lambda examples: progress.report(0, examples),
+                before_storing=progress.check,
+            )
         return {"classifier": request.name, "location": f"/v1/classifiers/{request.name}"}
 
     def refit(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
         """Fit and publish versions of the named classifiers without the erased examples.
 
         Or fit the next version of one classifier from its source, which fails if that fails.
+        A refit after an erasure is counted for nobody: no rate may leave a patient in a version.
         """
         if "classifiers" not in operation.request:
             return self._refit_from_source(operation, progress)
@@ -107,12 +114,13 @@ class JobHandlers:
 
     def _refit_from_source(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
         request = RefitFromSource.from_json(operation.request)
-        _, version = self.registry.refit(
-            operation.workspace_id,
-            request,
-            operation_id=operation.operation_id,
-            before_fit=lambda labels: progress.report(0, labels),
-        )
+        with self.paying_for(operation.workspace_id, request.author):
+            _, version = self.registry.refit(
+                operation.workspace_id,
+                request,
+                operation_id=operation.operation_id,
+                before_fit=lambda labels: progress.report(0, labels),
+            )
         return {"classifiers": [{"name": request.name, "version": version.number}]}
 
     def reembed(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from service.catalog.interface import Catalog
-from service.catalog.redaction import Redact
 from service.catalog.sqlite.backup import newest_age_s
+from service.classifiers.fitting import without_scores
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.store import ClassifierStore
 from service.embedding.pipeline import EmbeddedImage, EmbedOptions, Pipeline
 from service.errors import ServiceError
 from service.gallery.gallery import Gallery
-from service.jobs.handlers import JobHandlers
+from service.jobs.handlers import JobHandlers, PayingFor
 from service.jobs.job_requests import BackupRequest
 from service.jobs.operation_workers import OperationWatch
 from service.jobs.operations import Operations
@@ -36,7 +36,7 @@ def operations_of(
     gallery: Gallery,
     classifiers: ClassifierStore,
     registry: ClassifierRegistry,
-    redact: Redact,
+    paying_for: PayingFor,
     *,
     watch: OperationWatch,
 ) -> Operations:
@@ -56,7 +56,8 @@ def operations_of(
         backup_dir=settings.backup_dir,
         backup_keep=settings.backup_keep,
         registry=registry,
-        redact=redact,
+        redact=without_scores,
+        paying_for=paying_for,
     )
     return Operations(
         catalog,

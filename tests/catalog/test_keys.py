@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from service.access.keys import rotate_key
 from service.catalog.access_records import KeyGrant, SavedAnswer
 from service.errors import Conflict, InputError, UnknownItem
 
@@ -163,6 +164,20 @@ def test_a_rotation_makes_a_key_of_the_same_rights_and_ends_the_old_one(catalog,
     with pytest.raises(Conflict):
         catalog.rotate_key(ours, old.key_id, "hash-3", old_until=until)
     assert len(catalog.list_keys(ours)) == 2
+
+
+def test_a_rotation_gives_the_successor_the_limits_of_the_policy(catalog, ours):
+    old = catalog.create_key(ours, "probe", "hash-1", KeyGrant(("reader",)))
+    own = {"images_per_minute": 10.0}
+    catalog.set_policy(ours, document={"limits": {"scans": 9.0}, "keys": {old.key_id: own}})
+    new, _ = rotate_key(catalog, ours, old.key_id, overlap_s=60)
+    document = catalog.policy(ours).document
+    assert document["keys"] == {old.key_id: own, new.key_id: own}
+    assert document["limits"] == {"scans": 9.0}
+    before = catalog.policy(ours)
+    plain = catalog.create_key(ours, "other", "hash-2", KeyGrant(("reader",)))
+    rotate_key(catalog, ours, plain.key_id, overlap_s=60)
+    assert catalog.policy(ours) == before
 
 
 def test_a_rotation_lengthens_the_life_of_no_key(catalog, ours):

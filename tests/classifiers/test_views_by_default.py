@@ -13,6 +13,7 @@ from service.classifiers.fitting import MULTI, FitOptions, fitted_version
 from service.classifiers.loaded import load_classifier, support_of
 from service.classifiers.store import ClassifierStore
 from service.classifiers.views.chosen_views import CHOSEN_BY, DEFAULT_HEADS, VIEWS, ViewsChoice
+from service.classifiers.views.kept_views import ViewMaker
 from service.errors import RateLimited, Stopping, ViewsMissing
 
 DIM, KEPT, MAX_DEFAULT = 8, 8, 10
@@ -61,7 +62,7 @@ def store_of(catalog, embed=views_of, max_default=MAX_DEFAULT):
         encoder_id="e",
         dim=DIM,
         near_duplicate_cosine=0.9,
-        embed_views=embed,
+        view_maker=embed and ViewMaker(embed),
         max_default_views=max_default,
     )
 
@@ -134,7 +135,7 @@ def test_a_fit_does_without_views_that_cannot_be_made_now(catalog, owner) -> Non
 def test_views_that_take_too_long_are_given_up(catalog, owner) -> None:
     examples = store_of(catalog).sources.of_task(owner, "kept", "task", EVERY)
     rules = {"max_examples": 1000, "max_default": MAX_DEFAULT}
-    hurried = ViewsChoice(catalog, views_of, default_max_s=0.0, **rules)
+    hurried = ViewsChoice(catalog, ViewMaker(views_of), default_max_s=0.0, **rules)
     chosen = hurried.of(owner, "auto", examples)
     assert (chosen.views, chosen.rows_NVD) == (False, None)
     assert chosen.chosen_by == "default: the views could not be made (overloaded)"

@@ -1,7 +1,9 @@
 """Rates of keys and workspaces, and what a workspace may store."""
 
 import io
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,7 +25,9 @@ from service.server import LocalService, local_service
 from service.settings import Settings, read_settings
 from sonoprobe_client import ApiError
 from sonoprobe_client import PlainClient as Client
+from tests.imaging.screens import speckle
 from tests.service.expected import BUNDLE
+from tests.service.test_frame_search import png
 
 
 def test_a_bucket_allows_a_burst_of_one_minute_and_then_the_rate() -> None:
@@ -248,3 +252,71 @@ def clip() -> bytes:
     stream = io.BytesIO()
     pictures[0].save(stream, "GIF", save_all=True, append_images=pictures[1:], duration=50)
     return stream.getvalue()
+
+
+# views of kept pictures --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[tuple[Client, Client]]:
+    """An administrator, and a curator with a rate of their own; 12 kept pictures."""
+    catalog = open_catalog(tmp_path)
+    key, secret = create_key(catalog, "curator", "default", KeyGrant(("curator",)))
+    settings = Settings(data_dir=tmp_path, bundle_dir=BUNDLE, drain_s=0)
+    with (
+        local_service(settings, catalog=catalog) as local,
+        Client(local.url, key=local.key) as owner,
+        Client(local.url, key=secret) as curator,
+    ):
+        owner.create_collection("kept", keep_images=True)
+        images = [png(speckle(96, 96, seed)) for seed in range(KEPT)]
+        said = [{"subject_id": f"s{i}", "labels": {"t": "ab"[i % 2]}} for i in range(KEPT)]
+        owner.add_scans("kept", images, said)
+        owner.replace_policy({"keys": {key.key_id: {"images_per_minute": 10}}})
+        yield owner, curator
+    catalog.close()
+
+
+KEPT = 12  # more than are embedded at a time
+VIEWS_OF_KEPT = {"collection": "kept", "task": "t", "views": "examples"}
+
+
+def used_images(client: Client) -> tuple[float, float]:
+    of_key = client.request("GET", "/v1/usage").json()["key"]
+    found = next(limit for limit in of_key if limit["limit"] == "images_per_minute")
+    return found["used"], found["most"]
+
+
+def test_all_views_of_a_fit_are_admitted_at_once_or_not_at_all(kept) -> None:
+    _, curator = kept
+    made = curator.fit({"name": "first", **VIEWS_OF_KEPT})
+    assert made["name"] == "first"
+    used, most = used_images(curator)
+    assert most == 10
+    assert 10 < used <= 7 * KEPT
+    # Without the client, which would wait and try again.
+    again = {"name": "second", **VIEWS_OF_KEPT}
+    refused = curator._http.request("POST", "/v1/classifiers", json=again)
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+    assert used_images(curator)[0] <= used
+
+
+def test_the_views_of_a_fit_in_the_background_count_for_the_key_that_asked(kept) -> None:
+    owner, curator = kept
+    first = curator.fit({"name": "first", **VIEWS_OF_KEPT}, respond_async=True)
+    assert owner.wait(first["operation_id"])["state"] == "done"
+    assert used_images(curator)[0] > 10
+    second = curator.fit({"name": "second", **VIEWS_OF_KEPT}, respond_async=True)
+    while (ended := owner.operation(second["operation_id"]))["state"] in ("waiting", "running"):
+        threading.Event().wait(0.05)
+    assert (ended["state"], ended["problem"]["code"]) == ("failed", "rate_limited")
+
+
+def test_the_successor_of_a_key_has_its_limits(kept) -> None:
+    owner, curator = kept
+    key_id = curator.request("GET", "/v1/me").json()["key_id"]
+    made = owner.rotate_key(key_id)
+    with Client(str(owner._http.base_url), key=made["secret"]) as successor:
+        assert used_images(successor) == (0.0, 10.0)
+    keys = owner.policy()["keys"]
+    assert keys[made["key"]["key_id"]] == keys[key_id] == {"images_per_minute": 10.0}

@@ -12,7 +12,7 @@ from service.catalog.codec import STORED_VIEWS
 from service.catalog.interface import Catalog
 from service.classifiers.examples import Examples
 from service.classifiers.views.example_views import ExampleViews, means_of
-from service.classifiers.views.kept_views import EmbedViews, KeptViews
+from service.classifiers.views.kept_views import KeptViews, ViewMaker
 from service.errors import InputError, ServiceError, Stopping, TooManyItems, ViewsMissing
 
 Views: TypeAlias = bool | Literal["examples", "auto"]
@@ -54,7 +54,7 @@ class ViewsChoice:
     """Blocking; for threads beside the event loop.
 
     Args:
-        embed: None = this program has no encoder.
+        maker: None = this program has no encoder.
         max_examples: of a fit without views.
         max_default: examples of a fit that learns views by default; 0 = none does.
         default_max_s: how long making such views may take.
@@ -63,13 +63,13 @@ class ViewsChoice:
     def __init__(
         self,
         catalog: Catalog,
-        embed: EmbedViews | None,
+        maker: ViewMaker | None,
         *,
         max_examples: int,
         max_default: int,
         default_max_s: float = DEFAULT_MAX_S,
     ) -> None:
-        self._views = None if embed is None else ExampleViews(catalog, KeptViews(embed))
+        self._views = None if maker is None else ExampleViews(catalog, KeptViews(maker))
         self._max_views = max_examples // STORED_VIEWS
         self.max_default = max_default
         self._default_max_s = default_max_s
