@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from service.api.dependencies import Services
+from service.catalog.operation_records import ENDED, Operation
 from service.catalog.records import Author
 from service.catalog.redaction import drop_scores
 from service.catalog.sqlite.backup import back_up, backups_in
@@ -273,18 +275,22 @@ def test_scans_past_their_retention_are_swept_while_the_service_runs(
         assert len(client.search_image("long", image)["items"]) == 2
 
 
+def ended_operations(running: Services) -> list[Operation]:
+    """All operations of the default workspace, once there are some and all have ended."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        found = running.operations.list_operations(running.default_workspace_id, limit=10).items
+        if found and all(operation.state in ENDED for operation in found):
+            return list(found)
+        time.sleep(0.02)
+    raise AssertionError("no operation has ended")
+
+
 def test_backups_are_made_unasked_and_a_restart_keeps_the_cycle(tmp_path: Path) -> None:
     shelf = tmp_path / "backups"
     for _ in range(2):
-        with (
-            local_service(settings(tmp_path / "data", backup_dir=shelf)) as local,
-            Client(local.url, key=local.key) as client,
-        ):
-            deadline = time.monotonic() + PATIENCE_S
-            while not list(client.operations()) and time.monotonic() < deadline:
-                time.sleep(0.02)
-            (operation,) = client.operations()
-            assert client.wait(operation["operation_id"])["state"] == "done"
+        with local_service(settings(tmp_path / "data", backup_dir=shelf)) as local:
+            assert [operation.state for operation in ended_operations(local.running())] == ["done"]
     assert len(list(shelf.glob("sonoprobe-*/backup.json"))) == 1
 
 
@@ -349,16 +355,12 @@ def test_a_catalog_without_a_file_is_not_backed_up_here(tmp_path: Path) -> None:
     open_catalog(data).close()
     catalog = CatalogWithoutFile(Database(data / "catalog.sqlite"), None, drop_scores)
     asked = settings(data, backup_dir=shelf, audit=False)  # its log has a file beside the catalog
-    with (
-        local_service(asked, catalog=catalog) as local,
-        Client(local.url, key=local.key) as client,
-    ):
+    with local_service(asked, catalog=catalog) as local:
         running = local.running()
-        request = BackupRequest()
-        begun = running.operations.begin(running.default_workspace_id, request)
-        refused = client.wait(begun.operation_id)
-        assert (refused["state"], refused["problem"]["code"]) == ("failed", "not_supported")
-        assert len(list(client.operations())) == 1, "nothing was scheduled"
+        running.operations.begin(running.default_workspace_id, BackupRequest())
+        (refused,) = ended_operations(running)  # and nothing was scheduled
+        assert refused.problem is not None
+        assert (refused.state, refused.problem["code"]) == ("failed", "not_supported")
     assert list(shelf.glob("*")) == []
     catalog.close()
 
