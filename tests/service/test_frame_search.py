@@ -24,7 +24,7 @@ PIXELS = {
     )
 }
 # Two scenes in one clip, each shown twice in a row.
-CLIP = np.stack([PIXELS[scene][i] for scene in ("cyst", "b_lines") for i in (0, 0, 1, 1)])
+CLIP = np.stack([PIXELS[scene][i] for scene in ("cyst", "mass") for i in (0, 0, 1, 1)])
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -85,7 +85,7 @@ def test_a_cine_is_one_scan_and_a_hit_names_its_nearest_frame(client, collection
     others = [png(pixels) for pixels in PIXELS["stone"][:3]]
     client.add_scans(collection, others, [{"subject_id": f"p{i + 2}"} for i in range(3)])
     assert client.collection(collection)["scans"] == 4
-    query = png(PIXELS["b_lines"][1])
+    query = png(PIXELS["mass"][1])
     hits = client.search_image(collection, query, {"k": 4, "region": "none"})["items"]
     by_id = {hit["scan"]["scan_id"]: hit for hit in hits}
     frame = by_id["clip"]["frame"]
@@ -104,7 +104,7 @@ def test_search_by_frames_keeps_filters_groups_and_deletions(client, collection)
     clips = [CLIP[:4], CLIP[4:], np.stack(PIXELS["stone"][:4])]
     said = [{"scan_id": f"c{i}", "subject_id": f"p{i // 2}"} for i in range(3)]
     client.add_scans(collection, [made.dicom(clip) for clip in clips], said)
-    query = png(PIXELS["b_lines"][0])
+    query = png(PIXELS["mass"][0])
 
     def found(**options: object) -> list[str]:
         options |= {"match": "frame"}
