@@ -136,6 +136,7 @@ def test_a_file_that_is_no_picture_is_refused_in_plain_words(
     file = tmp_path / "letter.txt"
     file.write_text("no picture")
     page = console.visit("Use")
+    page.wait_for_load_state("networkidle")  # the page draws itself anew for its classifier
     page.get_by_label("Choose files").set_input_files([file])
     page.get_by_text("This is no file that the service can read.").first.wait_for()
 
