@@ -3,9 +3,10 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import TypeVar
 
 from fastapi import FastAPI
 
@@ -52,6 +53,7 @@ from service.settings import Settings, program_version
 from service.telemetry.stage_watch import StageWatch
 from service.telemetry.tracing import NO_SPANS_OF_FASTAPI, tracing_of
 
+E = TypeVar("E", bound=Executor)
 MAX_CALL_THREADS = 32
 MAX_HELD_READS = 256  # searches, counts and pages of one workspace that is alone
 DOOR_THREADS = 4
@@ -133,10 +135,10 @@ async def _opened(
     rules = workspace_rules(truth, settings, metrics, model.ultrasound)
     gallery = await _opened_gallery(stack, settings, truth, model)
     # A separate pool: a pool shared with writers could be full of writes.
-    searchers = TurnExecutor(settings.search_threads, "search", max_held=MAX_HELD_READS)
-    stack.push_async_callback(asyncio.to_thread, searchers.shutdown)
-    leases = TurnExecutor(LEASE_THREADS, "leases")
-    stack.push_async_callback(asyncio.to_thread, leases.shutdown)
+    searchers = _ending(
+        stack, TurnExecutor(settings.search_threads, "search", max_held=MAX_HELD_READS)
+    )
+    leases = _ending(stack, TurnExecutor(LEASE_THREADS, "leases"))
     places = stream_places(truth, settings, metrics.limited)
     fits = _fit_queue(stack, settings, watch)
     pipeline = _pipeline(settings, model, metrics, watch, rules)
@@ -214,7 +216,11 @@ def _threads_of_calls(settings: Settings) -> TurnExecutor:
 
 
 def _threads(stack: AsyncExitStack, number: int, name: str) -> ThreadPoolExecutor:
-    threads = ThreadPoolExecutor(number, thread_name_prefix=name)
+    return _ending(stack, ThreadPoolExecutor(number, thread_name_prefix=name))
+
+
+def _ending(stack: AsyncExitStack, threads: E) -> E:
+    """The same executor, which the stack shuts down."""
     stack.push_async_callback(asyncio.to_thread, threads.shutdown)
     return threads
 

@@ -1,7 +1,7 @@
 """Commands for a catalog in PostgreSQL: migrate, copy, and the workspaces of its shards."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -191,13 +191,7 @@ def suspend_workspace(
             show(done.document(), [f"suspended {name}"], as_json=as_json)
             return
     with explained():
-        settings = read_settings()
-        with (
-            catalog_at(settings) as catalog,
-            audited(settings, catalog, "workspace.suspend") as names,
-        ):
-            WorkspaceRegistry(catalog).suspend(name)
-            names["workspace"] = [name]
+        _change_here(name, "workspace.suspend", WorkspaceRegistry.suspend)
         show({"name": name, "status": "suspended"}, [f"suspended {name}"], as_json=as_json)
 
 
@@ -212,14 +206,18 @@ def resume_workspace(
             show(done.document(), [f"resumed {name}"], as_json=as_json)
             return
     with explained():
-        settings = read_settings()
-        with (
-            catalog_at(settings) as catalog,
-            audited(settings, catalog, "workspace.resume") as names,
-        ):
-            WorkspaceRegistry(catalog).resume(name)
-            names["workspace"] = [name]
+        _change_here(name, "workspace.resume", WorkspaceRegistry.resume)
         show({"name": name, "status": "active"}, [f"resumed {name}"], as_json=as_json)
+
+
+def _change_here(
+    name: str, action: str, change: Callable[[WorkspaceRegistry, str], object]
+) -> None:
+    """Change a workspace in the catalog of the settings, with an entry in the audit log."""
+    settings = read_settings()
+    with catalog_at(settings) as catalog, audited(settings, catalog, action) as names:
+        change(WorkspaceRegistry(catalog), name)
+        names["workspace"] = [name]
 
 
 @workspaces.command("delete")

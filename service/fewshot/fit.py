@@ -33,7 +33,7 @@ from service.fewshot.head import (
     unit_rows,
     unit_views,
 )
-from service.fewshot.heldout import HeadScores, HeldOut, guesses
+from service.fewshot.heldout import HeadScores, HeldOut, guesses, shares_of_pairs
 from service.fewshot.large_fits.samples import LARGE, logits_of_all, sample_rows
 from service.fewshot.large_fits.slim_rows import slim_unit_rows
 from service.fewshot.report import FitReport, fit_report, sample_report
@@ -328,10 +328,7 @@ def counts_of(labels_N: Ints, groups_N: Ints, counted: Counted = "groups") -> Do
     """
     if counted == "frames":
         return np.ones(len(labels_N))
-    keys_N = groups_N * (int(labels_N.max()) + 1) + labels_N
-    _, pair_N, rows_P = np.unique(keys_N, return_inverse=True, return_counts=True)
-    counts_N: Doubles = 1.0 / rows_P[pair_N]
-    return counts_N
+    return shares_of_pairs(labels_N, groups_N)
 
 
 def class_weights(classes: tuple[str, ...], factors: Mapping[str, float] | None) -> Doubles | None:

@@ -20,6 +20,14 @@ from service.fewshot.duplicates import fingerprints
 from service.fewshot.head import UNREADABLE
 
 
+def shares_of_pairs(labels_N: Ints, groups_N: Ints) -> Doubles:
+    """(N,) 1 / rows of the same group and label; there is one row at least."""
+    keys_N = groups_N * (int(labels_N.max()) + 1) + labels_N
+    _, pair_N, rows_P = np.unique(keys_N, return_inverse=True, return_counts=True)
+    shares_N: Doubles = 1.0 / rows_P[pair_N]
+    return shares_N
+
+
 @dataclass(frozen=True, slots=True)
 class HeldOut:
     """Out-of-fold logits of labelled examples, in the caller's order.

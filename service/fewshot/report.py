@@ -15,7 +15,7 @@ from service.fewshot.calibrator import Calibration
 from service.fewshot.classifier import CalibratedHead, effective_thresholds
 from service.fewshot.conformal import Method
 from service.fewshot.forecast import Forecast
-from service.fewshot.heldout import HeadScores
+from service.fewshot.heldout import HeadScores, shares_of_pairs
 from service.fewshot.metrics import (
     ClassificationMetrics,
     balanced_accuracy_estimate,
@@ -256,10 +256,7 @@ def _shares(labels_N: Ints, groups_N: Ints, counts_N: Doubles | None) -> Doubles
     """(N,) how much each of the reported rows counts, of which a sample may hold a part only."""
     if counts_N is None or (counts_N == 1).all():
         return None
-    keys_N = groups_N * (int(labels_N.max()) + 1) + labels_N
-    _, pair_N, rows_P = np.unique(keys_N, return_inverse=True, return_counts=True)
-    shares_N: Doubles = 1.0 / rows_P[pair_N]
-    return shares_N
+    return shares_of_pairs(labels_N, groups_N)
 
 
 def sample_report(report: FitReport, labels_N: Ints, groups_N: Ints) -> FitReport:
