@@ -203,7 +203,7 @@ class Settings(ConnectionSettings, IdentitySettings, StreamSettings, BaseSetting
         120_000, gt=0, description="Maximum number of examples in one fit."
     )
     max_default_views: int = Field(
-        60, ge=0, description="Maximum number of examples of a fit that learns views unasked."
+        0, ge=0, description="Maximum number of examples of a fit that learns views unasked."
     )
     search_threads: int = Field(4, gt=0, description="Number of searches and counts at a time.")
     exact_scans: int | None = Field(

@@ -1,4 +1,4 @@
-"""A fit that does not mention views learns them where it can, and says what it did and why."""
+"""A fit that does not mention views learns them where the operator lets it, and says why."""
 
 import hashlib
 from dataclasses import replace

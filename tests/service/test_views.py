@@ -9,10 +9,11 @@ from PIL import Image
 
 from service.fewshot.portable import digest_of
 from service.imaging.analysis.views import VIEWS, views_of
-from service.server import LocalService
+from service.server import LocalService, local_service
+from service.settings import Settings
 from sonoprobe_client import ApiError
 from sonoprobe_client import PlainClient as Client
-from tests.service.expected import probabilities, refused
+from tests.service.expected import BUNDLE, probabilities, refused
 
 SCENES = ("cyst", "stone")
 VIEWED = {"views": True}
@@ -212,33 +213,57 @@ def test_an_export_of_a_version_that_views_taught_is_an_ordinary_one(
     assert probabilities(one) == pytest.approx(probabilities(other), abs=1e-9)
 
 
-def test_uploads_teach_their_views_by_default(taught: Client, frames) -> None:
+def test_a_fit_learns_no_views_unless_it_is_asked_to(taught: Client, frames) -> None:
+    images, examples = frames["cyst"][:2] + frames["stone"][:2], [{"label": s} for s in "aabb"]
+    taught.fit_images("unasked", images, examples)
+    settings = taught.version("unasked", 1)["settings"]
+    assert settings["views"] is False
+    assert settings["views_chosen_by"] == "default: no views unless they are asked for"
+
+
+@pytest.fixture(scope="module")
+def viewing(tmp_path_factory: pytest.TempPathFactory, frames) -> Iterator[Client]:
+    """A service whose operator lets small fits learn views unasked; ``bare`` keeps no images."""
+    folder = tmp_path_factory.mktemp("viewing")
+    settings = Settings(
+        data_dir=folder, bundle_dir=BUNDLE, drain_s=0, audit=False, max_default_views=60
+    )
+    with local_service(settings) as running, Client(running.url, key=running.key) as client:
+        client.create_collection("bare", keep_images=False)
+        client.add_scans("bare", frames["cyst"][3:4], [{"scan_id": "cyst-3"}])
+        yield client
+
+
+def test_uploads_teach_their_views_where_the_operator_says_so(viewing: Client, frames) -> None:
     images = [image for scene in SCENES for image in frames[scene][:6]]
     examples = [{"label": scene} for scene in SCENES for _ in range(6)]
-    taught.fit_images("default", images, examples)
-    version = taught.version("default", 1)
+    viewing.fit_images("default", images, examples)
+    viewing.fit_images("told", images, examples, fields=OF_EXAMPLES)
+    version = viewing.version("default", 1)
     assert (version["accuracy"], version["settings"]["views"]) == ("standard", "examples")
     assert version["settings"]["views_chosen_by"] == "default: every example has views"
     one, other = (
-        taught.predict(name, frames["stone"][8:9])["items"][0] for name in ("default", "taught")
+        viewing.predict(name, frames["stone"][8:9])["items"][0] for name in ("default", "told")
     )
     assert probabilities(one) == pytest.approx(probabilities(other), abs=1e-9)
     more = [{"label": "cyst"}, {"label": "stone"}]
     added = [frames["cyst"][9], frames["stone"][9]]
-    later = taught.change_examples("default", {"examples": more}, images=added)
+    later = viewing.change_examples("default", {"examples": more}, images=added)
     assert (later["examples"], later["settings"]["views"]) == (14, "examples")
 
 
-def test_a_clip_or_a_scan_without_pixels_leaves_uploads_without_views(ward: Client, frames) -> None:
+def test_a_clip_or_a_scan_without_pixels_leaves_uploads_without_views(
+    viewing: Client, frames
+) -> None:
     pictures = [Image.open(io.BytesIO(data)).convert("L") for data in frames["cyst"][6:9]]
     buffer = io.BytesIO()
     pictures[0].save(buffer, "TIFF", save_all=True, append_images=pictures[1:])
     said = [{"label": "cyst"}, {"label": "stone"}]
-    ward.fit_images("clip", [buffer.getvalue(), frames["stone"][0]], said)
+    viewing.fit_images("clip", [buffer.getvalue(), frames["stone"][0]], said)
     mixed = [*said, {"scan_id": "cyst-3", "label": "cyst"}]
     images = [frames["cyst"][0], frames["stone"][0]]
-    ward.fit_images("mixed", images, mixed, fields={"collection": "bare"})
+    viewing.fit_images("mixed", images, mixed, fields={"collection": "bare"})
     for name, missing in (("clip", "1 of 2"), ("mixed", "3 of 3")):
-        settings = ward.version(name, 1)["settings"]
+        settings = viewing.version(name, 1)["settings"]
         assert settings["views"] is False
         assert settings["views_chosen_by"] == f"default: {missing} examples have no views"

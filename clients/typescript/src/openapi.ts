@@ -2923,7 +2923,7 @@ export interface components {
             unlabelled?: components["schemas"]["UnlabelledBody"] | null;
             /**
              * Views
-             * @description true: fit to seven views of each example and predict with accuracy high, which takes seven times as long. examples: fit to the views and predict without. Scans need kept images. auto: examples, where all examples have views and are few; else false. Null: auto, or as in the version before.
+             * @description true: fit to seven views of each example and predict with accuracy high, which takes seven times as long. examples: fit to the views and predict without. Scans need kept images. auto: examples where SONOPROBE_MAX_DEFAULT_VIEWS allows it and all examples have views; else false. Null: auto, or as in the version before.
              */
             views?: boolean | ("examples" | "auto") | null;
         };
@@ -4460,7 +4460,7 @@ export interface components {
             unlabelled?: components["schemas"]["UnlabelledBody"] | null;
             /**
              * Views
-             * @description true: fit to seven views of each example and predict with accuracy high, which takes seven times as long. examples: fit to the views and predict without. Scans need kept images. auto: examples, where all examples have views and are few; else false. Null: auto, or as in the version before.
+             * @description true: fit to seven views of each example and predict with accuracy high, which takes seven times as long. examples: fit to the views and predict without. Scans need kept images. auto: examples where SONOPROBE_MAX_DEFAULT_VIEWS allows it and all examples have views; else false. Null: auto, or as in the version before.
              */
             views?: boolean | ("examples" | "auto") | null;
         };
@@ -5616,7 +5616,7 @@ export interface components {
             version?: string;
             /**
              * Views
-             * @description true: fit to seven views of each example and predict with accuracy high, which takes seven times as long. examples: fit to the views and predict without. Scans need kept images. auto: examples, where all examples have views and are few; else false. Null: auto, or as in the version before.
+             * @description true: fit to seven views of each example and predict with accuracy high, which takes seven times as long. examples: fit to the views and predict without. Scans need kept images. auto: examples where SONOPROBE_MAX_DEFAULT_VIEWS allows it and all examples have views; else false. Null: auto, or as in the version before.
              */
             views?: boolean | ("examples" | "auto") | null;
         };

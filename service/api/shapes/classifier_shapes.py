@@ -180,8 +180,8 @@ class FitFields(Body):
         None,
         description="true: fit to seven views of each example and predict with accuracy high, "
         "which takes seven times as long. examples: fit to the views and predict without. Scans "
-        "need kept images. auto: examples, where all examples have views and are few; else false. "
-        "Null: auto, or as in the version before.",
+        "need kept images. auto: examples where SONOPROBE_MAX_DEFAULT_VIEWS allows it and all "
+        "examples have views; else false. Null: auto, or as in the version before.",
     )
 
     def fit_options(self, kind: Kind = "single_label") -> FitOptions:

@@ -124,6 +124,8 @@ class ViewsChoice:
 
     def _by_default(self, workspace_id: str, examples: Examples, heads: int) -> ChosenViews:
         """``examples`` where it can be done in some seconds; a default never fails a fit."""
+        if not self.max_default:
+            return _without("no views unless they are asked for")
         count, most = len(examples), min(self.max_default, self._max_views)
         if count > most:
             return _without(f"more than {most} examples")

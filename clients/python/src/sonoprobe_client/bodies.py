@@ -146,8 +146,8 @@ class ExampleChangesBody(TypedDict, total=False):
     views: bool | Literal["examples", "auto"] | None
     """true: fit to seven views of each example and predict with accuracy high, which takes seven
     times as long. examples: fit to the views and predict without. Scans need kept images.
-    auto: examples, where all examples have views and are few; else false. Null: auto, or as in
-    the version before.
+    auto: examples where SONOPROBE_MAX_DEFAULT_VIEWS allows it and all examples have views;
+    else false. Null: auto, or as in the version before.
     """
 
 
@@ -324,8 +324,8 @@ class NewClassifierBody(TypedDict, total=False):
     views: bool | Literal["examples", "auto"] | None
     """true: fit to seven views of each example and predict with accuracy high, which takes seven
     times as long. examples: fit to the views and predict without. Scans need kept images.
-    auto: examples, where all examples have views and are few; else false. Null: auto, or as in
-    the version before.
+    auto: examples where SONOPROBE_MAX_DEFAULT_VIEWS allows it and all examples have views;
+    else false. Null: auto, or as in the version before.
     """
 
 
@@ -507,8 +507,8 @@ class RefitBody(TypedDict, total=False):
     views: bool | Literal["examples", "auto"] | None
     """true: fit to seven views of each example and predict with accuracy high, which takes seven
     times as long. examples: fit to the views and predict without. Scans need kept images.
-    auto: examples, where all examples have views and are few; else false. Null: auto, or as in
-    the version before.
+    auto: examples where SONOPROBE_MAX_DEFAULT_VIEWS allows it and all examples have views;
+    else false. Null: auto, or as in the version before.
     """
 
 
