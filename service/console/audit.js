@@ -1,7 +1,7 @@
 // The audit log of the workspace: who did what, and how it ended.
 import { useState } from "preact/hooks";
 
-import { Asked, Choice, html, useAsked } from "./elements.js";
+import { Asked, Choice, Pages, html, useAsked } from "./elements.js";
 import { http, isLimited, listAll, may } from "./session.js";
 import { count, when } from "./words.js";
 
@@ -33,9 +33,8 @@ export function Audit() {
         <tbody>${rowsOf(page.items.filter((one) => hasBegun || one.outcome !== "begun"), hasPictures).map(({ entry, last, pictures }) => html`<tr key=${entry.seq}>
           <td>${last === entry ? entry.seq : `${last.seq} to ${entry.seq}`}</td><td>${when(entry.at)}</td><td><${Who} who=${entry.who} names=${keys.value} /></td>
           <th scope="row">${entry.action}</th><td>${pictures > 1 ? count(pictures, "picture") : html`<${Names} names=${entry.names} />`}</td>
-          <td>${OUTCOMES[entry.outcome]}${entry.code ? ` (${entry.code})` : ""}</td></tr>`)}</tbody></table></div>
-      <div class="buttons"><button type="button" disabled=${cursors.length === 1} onClick=${() => setCursors(cursors.slice(0, -1))}>Newer</button>
-        <button type="button" disabled=${!page.next_cursor} onClick=${() => setCursors([...cursors, page.next_cursor])}>Older</button></div>`}<//>`;
+          <td>${OUTCOMES[entry.outcome]}${entry.code ? ` (${entry.code})` : ""}</td></tr>`)}</tbody></table></div>`}<//>
+    <${Pages} asked=${asked} cursors=${cursors} onTurn=${setCursors} back="Newer" on="Older" />`;
 }
 
 /** The names of keys by their ids, for those who may list keys. */

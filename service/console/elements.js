@@ -8,35 +8,48 @@ import { probability, problemWords } from "./words.js";
 
 export const html = htm.bind(h);
 
-/** Run an async function at once and again when `inputs` change: {value, error, busy, again}. */
+/**
+ * Run an async function at once and again when `inputs` change: {value, error, busy, again}.
+ *
+ * The value is always that of these inputs: what was answered to others is never shown beside them.
+ */
 export function useAsked(ask, inputs) {
-  const [answer, setAnswer] = useState({ busy: true });
+  const [answer, setAnswer] = useState({ busy: true, inputs });
   const [round, setRound] = useState(0);
   useEffect(() => {
     const stop = new AbortController();
-    setAnswer((last) => ({ value: last.value, busy: true }));
+    setAnswer((last) => ({ value: areSame(last.inputs, inputs) ? last.value : undefined, busy: true, inputs }));
     Promise.resolve()
       .then(() => ask(stop.signal))
       .then(
-        (value) => stop.signal.aborted || setAnswer({ value, busy: false }),
-        (error) => stop.signal.aborted || setAnswer({ error, busy: false }),
+        (value) => stop.signal.aborted || setAnswer({ value, busy: false, inputs }),
+        (error) => stop.signal.aborted || setAnswer({ error, busy: false, inputs }),
       );
     return () => stop.abort();
   }, [...inputs, round]);
-  return { ...answer, again: () => setRound((number) => number + 1) };
+  // Effects run after the page was painted once with the new inputs.
+  const { value, error, busy } = areSame(answer.inputs, inputs) ? answer : { busy: true };
+  return { value, error, busy, again: () => setRound((number) => number + 1) };
 }
 
-/** An action of a button: {run, busy, error, clear}. `run` never throws. */
+function areSame(some, others) {
+  return some.every((one, index) => Object.is(one, others[index]));
+}
+
+/** An action of a button: {run, busy, error, clear}, of its last run. `run` never throws. */
 export function useAction(act) {
   const [state, setState] = useState({ busy: false });
+  const runs = useRef(0);
   const run = async (...given) => {
-    setState({ busy: true });
+    const number = (runs.current += 1);
+    const set = (next) => number === runs.current && setState(next);
+    set({ busy: true });
     try {
       const value = await act(...given);
-      setState({ busy: false });
+      set({ busy: false });
       return value;
     } catch (error) {
-      setState({ busy: false, error });
+      set({ busy: false, error });
       say(problemWords(error));
       return undefined;
     }
@@ -72,14 +85,14 @@ export function Field({ label, hint, children }) {
   const id = useId();
   return html`<div class="field">
     <label for=${id}>${label}</label>
-    ${children(id)}
-    ${hint && html`<p class="quiet">${hint}</p>`}
+    ${children(id, hint && `${id}-hint`)}
+    ${hint && html`<p class="quiet" id=${`${id}-hint`}>${hint}</p>`}
   </div>`;
 }
 
 export function TextField({ label, hint, value, onInput, ...more }) {
   return html`<${Field} label=${label} hint=${hint}>
-    ${(id) => html`<input id=${id} type="text" autocomplete="off" spellcheck=${false} value=${value}
+    ${(id, hintId) => html`<input id=${id} aria-describedby=${hintId} type="text" autocomplete="off" spellcheck=${false} value=${value}
       onInput=${(event) => onInput(event.currentTarget.value)} ...${more} />`}
   <//>`;
 }
@@ -121,33 +134,31 @@ async function addressOf(path) {
   return shown.get(path);
 }
 
+/** Get a picture that is shown next. */
+export function prefetch(path) {
+  if (path) addressOf(path).catch(() => {});
+}
+
 /** Forget every picture, because somebody signed out. */
 export function forgetPictures() {
   for (const made of shown.values()) made.then((url) => URL.revokeObjectURL(url)).catch(() => {});
   shown.clear();
 }
 
-/** A stored picture; the browser cannot send a key for an <img>, so it is fetched here. */
-export function Thumbnail({ path, alt }) {
-  const [url, setUrl] = useState(null);
-  const [isMissing, setMissing] = useState(!path);
+/**
+ * A stored picture; the browser cannot send a key for an <img>, so it is fetched here.
+ *
+ * `onSettled` is told its path when it is seen, or when it is known that none is kept.
+ */
+export function Thumbnail({ path, alt, onSettled }) {
+  const asked = useAsked(() => (path ? addressOf(path) : null), [path]);
+  const isMissing = asked.error ? asked.error.problem?.status === 404 : !asked.busy && !asked.value;
   useEffect(() => {
-    let isHere = true;
-    setUrl(null);
-    setMissing(!path);
-    if (path) {
-      addressOf(path).then(
-        (made) => isHere && setUrl(made),
-        () => isHere && setMissing(true),
-      );
-    }
-    return () => {
-      isHere = false;
-    };
-  }, [path]);
-  if (isMissing) return html`<span class="no-picture" role="img" aria-label=${alt}>no picture kept</span>`;
-  if (!url) return html`<span class="no-picture" role="img" aria-label=${alt}></span>`;
-  return html`<img class="thumbnail" src=${url} alt=${alt} />`;
+    if (isMissing) onSettled?.(path);
+  }, [isMissing, path]);
+  if (isMissing || asked.error) return html`<span class="no-picture" role="img" aria-label=${alt}>${isMissing ? "no picture kept" : "the picture did not come"}</span>`;
+  if (!asked.value) return html`<span class="no-picture" role="img" aria-label=${alt}></span>`;
+  return html`<img class="thumbnail" src=${asked.value} alt=${alt} onLoad=${() => onSettled?.(path)} />`;
 }
 
 /** The address of a chosen file while the element is shown. */
@@ -171,11 +182,22 @@ export function Bar({ label, share, mark, isStrong, note }) {
   </div>`;
 }
 
+/** Buttons that turn the pages of a list; they stay while a page is awaited, so that they keep the focus. */
+export function Pages({ asked, cursors, onTurn, back, on }) {
+  const next = asked.value?.next_cursor;
+  return html`<div class="buttons">
+    <button type="button" disabled=${cursors.length === 1} onClick=${() => onTurn(cursors.slice(0, -1))}>${back}</button>
+    <button type="button" disabled=${!asked.busy && !next} onClick=${() => next && onTurn([...cursors, next])}>${on}</button>
+  </div>`;
+}
+
 /** A dialog that asks before something cannot be undone. */
 export function Confirm({ title, children, action, onConfirm, onCancel, isBusy }) {
   const box = useRef(null);
   useEffect(() => {
+    const before = document.activeElement;
     box.current.showModal();
+    return () => before?.isConnected && before.focus();
   }, []);
   return html`<dialog ref=${box} aria-label=${title} onCancel=${onCancel}>
     <h2>${title}</h2>

@@ -1,7 +1,7 @@
 // The page "Search": scans that resemble a dropped file or stored ones.
 import { useState } from "preact/hooks";
 
-import { Asked, Busy, Choice, Failure, Field, Notice, TextField, Thumbnail, html, useAction, useAsked } from "./elements.js";
+import { Asked, Choice, Field, Notice, Pages, TextField, Thumbnail, html, useAsked } from "./elements.js";
 import { Drop } from "./files.js";
 import { Preview } from "./preview.js";
 import { client, go, http, listCollections, thumbnailPath } from "./session.js";
@@ -25,32 +25,25 @@ export function Search({ name }) {
 function SearchIn({ collection }) {
   const [query, setQuery] = useState({ file: null, positive: [], negative: [] });
   const [options, setOptions] = useState({ k: 12, otherPatients: false, subject: "", filter: {} });
-  const [answer, setAnswer] = useState(null);
-  const search = useAction(async (next, how) => {
-    setQuery(next);
-    setOptions(how);
-    setAnswer(null);
-    if (next.file === null && next.positive.length === 0) return;
-    setAnswer(await found(collection, next, how));
-  });
+  const isAsking = query.file !== null || query.positive.length > 0;
+  const asked = useAsked((signal) => (isAsking ? found(collection, query, options, signal) : null), [query, options]);
   const more = (list, scanId) => {
     const other = list === "positive" ? "negative" : "positive";
     const kept = query[list].filter((id) => id !== scanId);
-    search.run({ ...query, [list]: [...kept, scanId], [other]: query[other].filter((id) => id !== scanId) }, options);
+    setQuery({ ...query, [list]: [...kept, scanId], [other]: query[other].filter((id) => id !== scanId) });
   };
-  const drop = (list, scanId) => search.run({ ...query, [list]: query[list].filter((id) => id !== scanId) }, options);
-  return html`<${Drop} hasFolders=${false} onFiles=${([first]) => search.run({ file: first.file, positive: [], negative: [] }, options)}>
+  const drop = (list, scanId) => setQuery({ ...query, [list]: query[list].filter((id) => id !== scanId) });
+  return html`<${Drop} hasFolders=${false} onFiles=${([first]) => setQuery({ file: first.file, positive: [], negative: [] })}>
       <p><strong>Drop one picture or clip</strong> to find scans like it, or pick a scan below.</p><//>
     <${Options} collection=${collection} options=${options} hasFile=${query.file !== null}
-      onChange=${(how) => search.run(query, how)} />
-    <${Asking} collection=${collection} query=${query} onDrop=${drop} onFile=${() => search.run({ ...query, file: null }, options)} />
-    <${Failure} error=${search.error} />
-    ${search.busy && html`<${Busy}>Searching<//>`}
-    ${answer && html`<${Hits} hits=${answer.items} onMore=${more} />`}
-    ${!answer && !search.busy && html`<${Browse} collection=${collection} filter=${options.filter} onPick=${(id) => more("positive", id)} />`}`;
+      onChange=${setOptions} />
+    <${Asking} collection=${collection} query=${query} onDrop=${drop} onFile=${() => setQuery({ ...query, file: null })} />
+    ${isAsking
+      ? html`<${Asked} asked=${asked} waiting="Searching">${(answer) => html`<${Hits} hits=${answer.items} onMore=${more} />`}<//>`
+      : html`<${Browse} key=${JSON.stringify(options.filter)} collection=${collection} filter=${options.filter} onPick=${(id) => more("positive", id)} />`}`;
 }
 
-async function found(collection, { file, positive, negative }, { k, otherPatients, subject, filter }) {
+async function found(collection, { file, positive, negative }, { k, otherPatients, subject, filter }, signal) {
   const shared = {
     k,
     filter,
@@ -59,10 +52,10 @@ async function found(collection, { file, positive, negative }, { k, otherPatient
     ...(negative.length > 0 ? { negative } : {}),
   };
   if (file !== null) {
-    return client.searchFile(collection, file, { ...shared, ...(positive.length > 0 ? { positive } : {}) });
+    return client.searchFile(collection, file, { ...shared, ...(positive.length > 0 ? { positive } : {}) }, signal);
   }
   const params = { path: { collection } };
-  const { data } = await http.POST("/v1/collections/{collection}/search", { params, body: { ...shared, positive } });
+  const { data } = await http.POST("/v1/collections/{collection}/search", { params, body: { ...shared, positive }, signal });
   return data;
 }
 
@@ -92,14 +85,26 @@ function Options({ collection, options, hasFile, onChange }) {
   };
   return html`<form class="row" onSubmit=${(event) => event.preventDefault()}>
     <${Choice} label="Results" value=${String(options.k)} options=${["6", "12", "24", "48"]} onChange=${(k) => set({ k: Number(k) })} />
-    ${Object.entries(facets.value?.labels ?? {}).map(([task, facet]) => html`<${Choice} key=${task} label=${task} value=${labels[task] ?? ""}
-      empty="any" options=${facet.values.map(({ value, scans }) => [value, `${value} (${scans})`])} onChange=${(value) => setLabel(task, value)} />`)}
+    ${Object.entries({ ...missingFacets(labels), ...facets.value?.labels }).map(([task, facet]) => html`<${Choice} key=${task} label=${task} value=${labels[task] ?? ""}
+      empty="any" options=${withChosen(facet.values, labels[task])} onChange=${(value) => setLabel(task, value)} />`)}
     <${SavedFilters} collection=${collection} filter=${options.filter} onChoose=${(filter) => set({ filter })} />
     <label class="check"><input type="checkbox" checked=${options.otherPatients}
       onChange=${(event) => set({ otherPatients: event.currentTarget.checked })} /> Leave out the same patient</label>
     ${hasFile && options.otherPatients && html`<${TextField} label="Patient of the file (pseudonym)" value=${options.subject}
+      hint=${options.subject ? undefined : "Nobody is left out until it is known whose file it is."}
       onInput=${(subject) => set({ subject })} />`}
   </form>`;
+}
+
+/** A filter of a label that no scan has now must be seen, or nobody knows why there are no results. */
+function missingFacets(labels) {
+  return Object.fromEntries(Object.keys(labels).map((task) => [task, { values: [] }]));
+}
+
+function withChosen(values, chosen) {
+  const options = values.map(({ value, scans }) => [value, `${value} (${scans})`]);
+  const isListed = chosen === undefined || values.some(({ value }) => value === chosen);
+  return isListed ? options : [...options, [chosen, `${chosen} (not listed)`]];
 }
 
 /** Filters of labels, kept in this browser under a name; they hold no ids of patients. */
@@ -151,9 +156,6 @@ function Browse({ collection, filter, onPick }) {
     <${Asked} asked=${asked}>${(page) => html`
       <ul class="grid">${page.items.map((scan) => html`<li key=${scan.scan_id} class="card"><${ScanTile} scan=${scan} />
         <button type="button" onClick=${() => onPick(scan.scan_id)} aria-label=${`Find similar to ${scan.scan_id}`}>Find similar</button></li>`)}</ul>
-      ${page.items.length === 0 && html`<p>No scan passes these conditions.</p>`}
-      <div class="buttons">
-        <button type="button" disabled=${cursors.length === 1} onClick=${() => setCursors(cursors.slice(0, -1))}>Earlier</button>
-        <button type="button" disabled=${!page.next_cursor} onClick=${() => setCursors([...cursors, page.next_cursor])}>Later</button>
-      </div>`}<//></section>`;
+      ${page.items.length === 0 && html`<p>No scan passes these conditions.</p>`}`}<//>
+      <${Pages} asked=${asked} cursors=${cursors} onTurn=${setCursors} back="Earlier" on="Later" /></section>`;
 }

@@ -1,0 +1,110 @@
+"""Slow networks, requests that fail in the middle, two people at once, keys that are held down."""
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from service.cli.demo import SAMPLES
+from sonoprobe_client import PlainClient as Client
+from tests.browser.console_page import Console
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, Route
+
+playwright = pytest.importorskip("playwright.sync_api", reason="make test-browser installs it")
+pytestmark = pytest.mark.browser
+ANSWERS = ".answers button:enabled"  # they can be pressed once the picture is seen
+
+
+def frames(label: str, count: int) -> list[Path]:
+    return sorted((SAMPLES / label).glob("*.png"))[:count]
+
+
+def queue(api: Client, name: str) -> None:
+    """A collection with four labelled and four other scans, and a classifier of its name."""
+    api.create_collection(name)
+    for label in ("cyst", "mass"):
+        for number, file in enumerate(frames(label, 4)):
+            labels = {"finding": label} if number < 2 else {}
+            metadata = {"scan_id": file.stem, "subject_id": file.stem, "labels": labels}
+            api.add_scans(name, [file.read_bytes()], metadata=[metadata])
+    api.fit({"name": name, "collection": name, "task": "finding"})
+
+
+def open_queue(console: Console, name: str) -> "Page":
+    page = console.visit("Label")
+    page.get_by_label("Classifier", exact=True).select_option(name)
+    page.get_by_role("heading", name="Scan 1 of 4").wait_for()
+    page.locator(ANSWERS).first.wait_for()
+    return page
+
+
+class FirstIsLate:
+    """Holds the first request of a kind until ``release``; the others pass."""
+
+    def __init__(self, page: "Page", pattern: str) -> None:
+        self.held: list[Route] = []
+        self.seen = 0
+        page.route(pattern, self._take)
+
+    def _take(self, route: "Route") -> None:
+        if route.request.method == "OPTIONS":
+            route.continue_()
+            return
+        self.seen += 1
+        if self.seen == 1:
+            self.held.append(route)
+        else:
+            route.continue_()
+
+    def release(self, page: "Page") -> None:
+        with page.expect_event("requestfinished", timeout=20_000):
+            self.held[0].continue_()
+        page.wait_for_load_state("networkidle")
+
+
+def test_a_late_answer_to_an_earlier_search_does_not_replace_that_to_the_last_one(
+    console: Console, taught: str
+) -> None:
+    page = console.visit("Search")
+    page.get_by_label("Collection", exact=True).select_option("ward")
+    page.get_by_role("button", name="Find similar to cyst_00").wait_for()
+    searches = FirstIsLate(page, "**/collections/ward/search")
+    page.get_by_label("Choose files").set_input_files(frames("cyst", 1))
+    page.get_by_role("status").filter(has_text="Searching").wait_for()
+    page.get_by_label("Choose files").set_input_files(frames("stone", 1))
+    page.locator("ol.grid strong").first.wait_for()
+    before = page.locator("ol.grid strong").all_inner_texts()
+    assert before[0] == "finding: stone"
+    late = searches.held[0]
+    with contextlib.suppress(playwright.Error):  # the page may have given the request up
+        late.fulfill(response=late.fetch())
+    # Asked after the late answer was there, so that the page has had it before this one.
+    page.evaluate("fetch('style.css').then(() => new Promise((done) => setTimeout(done)))")
+    assert page.locator("ol.grid strong").all_inner_texts() == before
+
+
+def test_a_saved_filter_of_a_label_that_is_gone_is_seen(console: Console, taught: str) -> None:
+    console.page.evaluate(
+        "localStorage.setItem('sonoprobe.filters', JSON.stringify({ward: {old: {labels:"
+        " {finding: 'gone', reader: 'x'}}}}))"
+    )
+    page = console.visit("Search")
+    page.get_by_label("Collection", exact=True).select_option("ward")
+    page.get_by_label("Saved filters").select_option("old")
+    page.get_by_text("No scan passes these conditions.").wait_for()
+    for name, value in (("finding", "gone"), ("reader", "x")):
+        assert page.get_by_label(name, exact=True).input_value() == value
+
+
+def test_a_dialog_gives_the_focus_back(console: Console, taught: str) -> None:
+    page = console.visit("Data")
+    delete = page.get_by_role("button", name="Delete ward", exact=True)
+    delete.focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("dialog").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog").wait_for(state="detached")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Delete ward"
