@@ -86,6 +86,8 @@ window.addEventListener("hashchange", () => {
 });
 // A file dropped beside the place for it would replace the page, and with it the key.
 for (const name of ["dragover", "drop"]) window.addEventListener(name, (event) => event.preventDefault());
+// Who leaves by another address and comes back would find the page as it was, signed in.
+window.addEventListener("pageshow", (event) => event.persisted && window.location.reload());
 const root = document.getElementById("app");
 root.replaceChildren();
 render(html`<${App} />`, root);

@@ -63,6 +63,7 @@ export function signOut(because = "", isByChoice = false) {
   key.value = "";
   who.value = null;
   farewell.value = because;
+  spoken.value = ""; // it may name a scan
   state.value = "signed_out";
   if (isByChoice && !isGuest && away) window.location.assign(away);
 }

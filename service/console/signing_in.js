@@ -32,7 +32,7 @@ function KeyForm({ isSecond }) {
       enter.run();
     }}>
       <${Field} label="Your key" hint="The operator of the service gives you one. It is kept until this page is closed, and nowhere else.">
-        ${(id) => html`<input id=${id} type="password" autocomplete="off" required value=${typed} onInput=${(event) => setTyped(event.currentTarget.value)} />`}
+        ${(id, hintId) => html`<input id=${id} aria-describedby=${hintId} type="password" autocomplete="off" required value=${typed} onInput=${(event) => setTyped(event.currentTarget.value)} />`}
       <//>
       <button type="submit" class=${isSecond ? "" : "primary"} disabled=${enter.busy || typed.trim() === ""}>Sign in</button>
     </form>

@@ -108,3 +108,13 @@ def test_a_dialog_gives_the_focus_back(console: Console, taught: str) -> None:
     page.keyboard.press("Escape")
     page.get_by_role("dialog").wait_for(state="detached")
     assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Delete ward"
+
+
+def test_what_was_spoken_is_forgotten_by_who_signs_out(console: Console, api: Client) -> None:
+    queue(api, "spoken")
+    page = open_queue(console, "spoken")
+    page.keyboard.press("1")
+    page.locator(".spoken").filter(has_text="cyst stored.").wait_for(state="attached")
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("Your key").wait_for()
+    assert page.locator(".spoken").inner_text() == ""

@@ -32,6 +32,13 @@ def test_the_key_is_nowhere_but_in_memory(console: Console) -> None:
     page.get_by_label("Your key").wait_for()
 
 
+def test_who_leaves_the_page_and_comes_back_signs_in_again(console: Console, taught: str) -> None:
+    page = console.visit("Search")
+    # What a browser tells a page that it had kept whole while another address was shown.
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+    page.get_by_label("Your key").wait_for()
+
+
 def test_who_signs_out_leaves_nothing_on_the_screen(console: Console, taught: str) -> None:
     page = console.visit("Search")
     page.get_by_role("button", name="Find similar to").first.wait_for()
