@@ -2,21 +2,22 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import { Bar, Choice, Failure, Notice, Thumbnail, html, useAction, useFileUrl } from "./elements.js";
-import { Preview } from "./preview.js";
+import { Preview, isShown } from "./preview.js";
 import { http, may, say } from "./session.js";
 import { BURNED_IN, abstention, percent, probability, qualityFinding } from "./words.js";
 
 export function Answer({ item, answer, file, title }) {
   const isMulti = answer.kind === "multi_label";
-  const sets = answer.prediction_sets.find(({ not_enough_because: because }) => because);
+  const lacking = answer.prediction_sets.filter(({ not_enough_because: because }) => because);
   return html`<article class="answer card">
     <div class="seen">${file ? html`<${Seen} file=${file} item=${item} />` : html`<span class="no-picture">clip</span>`}</div>
     <div class="said">
-      <h3 class="file-name">${title}</h3>
+      <h3 class="file-name">${title}<span class="quiet">, by version ${answer.version}</span></h3>
       <${Decision} item=${item} isMulti=${isMulti} />
       ${item.decision === "abstained" && html`<p class="quiet">What it leans to, which is no answer:</p>`}
-      ${item.outputs.map((output) => html`<${Output} key=${output.label} output=${output} set=${item.prediction_set} isMulti=${isMulti} isAbstained=${item.decision === "abstained"} />`)}
-      <${Set} item=${item} coverage=${answer.coverage} isMulti=${isMulti} sets=${sets} />
+      ${item.outputs.map((output) => html`<${Output} key=${output.label} output=${output} set=${item.prediction_set} coverage=${answer.coverage} isMulti=${isMulti} isAbstained=${item.decision === "abstained"} />`)}
+      ${!answer.calibrated && html`<p class="quiet">These probabilities are not calibrated: they may be far too high or too low.</p>`}
+      <${Set} item=${item} coverage=${answer.coverage} isMulti=${isMulti} lacking=${lacking} />
       <${Findings} image=${item.image} />
       ${item.frames && html`<${Frames} item=${item} />`}
       ${!isMulti && item.prediction_id && may("outcome.write") && html`<${Outcome} item=${item} answer=${answer} />`}
@@ -39,26 +40,29 @@ function Decision({ item, isMulti }) {
     return html`<p class="decision"><strong>${called.length > 0 ? called.join(", ") : "None of the labels"}</strong></p>`;
   }
   const set = item.prediction_set;
-  const isOpen = set && set.length !== 1;
+  const isOpen = !set || set.length !== 1;
   return html`<p class=${isOpen ? "decision unsure" : "decision"}>
     <strong>${called.length > 0 ? called.join(", ") : "No class reaches its threshold"}</strong>
-    ${isOpen && html`<span> — not certain</span>`}</p>`;
+    ${isOpen && html`<span> — ${set ? "not certain" : "how certain cannot be said"}</span>`}</p>`;
 }
 
-function Output({ output, set, isMulti, isAbstained }) {
+function Output({ output, set, coverage, isMulti, isAbstained }) {
   const isIn = !isAbstained && set?.includes(output.label);
   const notes = [];
   if (output.threshold !== null) notes.push(`called from ${percent(output.threshold)}`);
   if (output.abstained_because) notes.push("no answer: about equally likely");
-  if (isMulti && output.prediction_set?.length === 2) notes.push("open");
+  if (isMulti && output.prediction_set?.length === 2) notes.push(`not certain at ${percent(coverage)} coverage`);
   return html`<${Bar} label=${output.label} share=${output.probability} isStrong=${output.called || isIn} note=${notes.join(", ")} />`;
 }
 
-function Set({ item, coverage, isMulti, sets }) {
+function Set({ item, coverage, isMulti, lacking }) {
   // Beside an abstention a set would look like the answer that was withheld.
-  if (isMulti || item.decision === "abstained") return null;
+  if (item.decision === "abstained") return null;
+  if (isMulti) {
+    return lacking.map((one) => html`<p class="quiet" key=${one.label}>How certain the answer on ${one.label} is cannot be said: ${one.not_enough_because}.</p>`);
+  }
   if (!item.prediction_set) {
-    return html`<p class="quiet">How certain this is cannot be said: ${sets?.not_enough_because ?? "there are too few examples"}.</p>`;
+    return html`<p class="quiet">How certain this is cannot be said: ${lacking[0]?.not_enough_because ?? "there are too few examples"}.</p>`;
   }
   if (item.prediction_set.length === 0) return html`<p class="quiet">None of the classes fits at ${percent(coverage)} coverage.</p>`;
   const names = item.prediction_set.join(" or ");
@@ -68,6 +72,7 @@ function Set({ item, coverage, isMulti, sets }) {
 /** What it turned out to be; the service measures by it how good the classifier is in use. */
 function Outcome({ item, answer }) {
   const [stored, setStored] = useState("");
+  const [chosen, setChosen] = useState("");
   const store = useAction(async (label) => {
     const outcome = {
       prediction_id: item.prediction_id,
@@ -80,10 +85,16 @@ function Outcome({ item, answer }) {
     setStored(label);
     say(`Stored: it is ${label}.`);
   });
-  return html`<${Choice} label="It turned out to be" value=${stored} empty="not known yet" options=${item.outputs.map((output) => output.label)}
-      onChange=${(label) => label && store.run(label)} />
-    ${stored && html`<p class="quiet" role="status">Stored. It counts in the figures of the classifier in use.</p>`}
-    <${Failure} error=${store.error} />`;
+  // What is stored stays stored, so nothing takes it back to "not known yet".
+  const choose = (label) => {
+    setChosen(label);
+    if (label) store.run(label);
+  };
+  return html`<${Choice} label="It turned out to be" value=${chosen} empty=${stored ? undefined : "not known yet"} options=${item.outputs.map((output) => output.label)}
+      onChange=${choose} />
+    ${stored && !store.busy && html`<p class="quiet" role="status">Stored: ${stored}. It counts in the figures of the classifier in use.</p>`}
+    <${Failure} error=${store.error} />
+    ${store.error && html`<p>“${chosen}” is not stored. <button type="button" onClick=${() => store.run(chosen)}>Store it again</button></p>`}`;
 }
 
 function Findings({ image }) {
@@ -123,8 +134,13 @@ function Seen({ file, item }) {
   const isClip = file.type.startsWith("video/");
   const url = useFileUrl(isClip ? file : null);
   if (isClip) return html`<video src=${url} controls muted loop aria-label="The dropped clip"></video>`;
+  if (!isShown(file)) {
+    return html`<div class="layers"><${Preview} file=${file} className="seen-picture" /></div>
+      ${map && html`<p class="quiet">No heat map: this browser cannot show the file below it.</p>`}`;
+  }
   return html`<div class="layers"><${Preview} file=${file} className="seen-picture" />
       ${map && label && html`<${HeatMap} map=${map} label=${label} image=${item.image} />`}</div>
+    ${map && label && html`<p class="quiet">Orange supports ${label}, blue speaks against it. The white frame shows the part that was used.</p>`}
     ${map && map.outputs.some((one) => one.map) && html`<${Choice} label="Show what speaks for" value=${label} empty="nothing"
         options=${map.outputs.map((one) => one.label)} onChange=${setLabel} />`}
     ${!map && item.no_heatmap_because && html`<p class="quiet">No heat map: ${item.no_heatmap_because}</p>`}`;

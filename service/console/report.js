@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { Asked, Choice, Notice, Thumbnail, html, useAsked } from "./elements.js";
 import { LearningCurve } from "./learning_curve.js";
 import { http } from "./session.js";
-import { count, percent, reason, withInterval } from "./words.js";
+import { count, heldOut, percent, reason, withInterval } from "./words.js";
 
 export function Report({ name, version }) {
   const path = { name, version: String(version) };
@@ -22,12 +22,14 @@ export function Report({ name, version }) {
 }
 
 function Numbers({ report }) {
+  const isNamed = (report.grouping?.without_ids ?? 0) === 0;
   return html`<section aria-labelledby="how-good"><h2 id="how-good">How good is it?</h2>
     <p class="figure">${withInterval(report.balanced_accuracy, report.interval_95)}</p>
-    <p>balanced accuracy on patients that it had not seen.${chanceOf(report)}${" "}It learned from ${count(report.examples, "picture")} of ${count(report.groups, "patient")}.</p>
+    <p>balanced accuracy on ${heldOut(report)}.${chanceOf(report)}${" "}It learned from ${count(report.examples, "picture")} of ${count(report.groups, isNamed ? "patient" : "group")}.
+      ${!isNamed && " A group is a patient, or pictures without a patient that are so alike that they count as one."}</p>
     ${report.not_evaluated_because && html`<${Notice} kind="warn">Not measured: ${report.not_evaluated_because}<//>`}
     <${Warnings} texts=${report.warnings} />
-    ${report.labels.map((head) => html`<${Head} key=${head.label} head=${head} />`)}
+    ${report.labels.map((head) => html`<${Head} key=${head.label} head=${head} isNamed=${isNamed} />`)}
   </section>`;
 }
 
@@ -41,11 +43,11 @@ function Warnings({ texts }) {
   return html`<${Notice} kind="warn"><ul>${texts.map((text) => html`<li>${text}</li>`)}</ul><//>`;
 }
 
-function Head({ head }) {
+function Head({ head, isNamed }) {
   const rows = head.metrics.per_class;
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Figures of each class"><table>
     ${head.label && html`<caption>${head.label}: ${withInterval(head.balanced_accuracy, head.interval_95)}</caption>`}
-    <thead><tr><th scope="col">Class</th><th scope="col">Patients</th><th scope="col">Found (recall)</th>
+    <thead><tr><th scope="col">Class</th><th scope="col">${isNamed ? "Patients" : "Groups"}</th><th scope="col">Found (recall)</th>
       <th scope="col">Right when said (precision)</th></tr></thead>
     <tbody>${rows.map(
       (row) => html`<tr key=${row.name}><th scope="row">${row.name}</th><td>${row.groups}</td>

@@ -53,8 +53,10 @@ function Changed({ first, second }) {
   const relabelled = [...answersOf(first)].filter(([key, now]) => before.has(key) && before.get(key).actual !== now.actual).length;
   const note = relabelled > 0 && html`<p class="quiet">${count(relabelled, "picture")} ${relabelled === 1 ? "has" : "have"} another label in version ${first.version} than
     in version ${second.version}. The tables count each picture under its label; the measures above leave ${relabelled === 1 ? "it" : "them"} out.</p>`;
-  if (changed.length === 0) return html`<p>Both answer every picture that they share alike.</p>${note}`;
-  return html`${note}<h3>${count(changed.length, "picture")} answered differently</h3>
+  const isWhole = [...first.items, ...second.items].every((cell) => cell.examples.length === cell.count);
+  const limit = !isWhole && html`<p class="quiet">Of each number in the tables at most ${MAX_EXAMPLES.toLocaleString("en")} pictures were compared here; others may be answered differently too.</p>`;
+  if (changed.length === 0) return html`<p>${isWhole ? "Both answer every picture that they share alike." : "Both answer the pictures that were compared alike."}</p>${limit}${note}`;
+  return html`${note}${limit}<h3>${count(changed.length, "picture")} answered differently</h3>
     <div class="strip">${changed.slice(0, MAX_PICTURES).map(({ key, now, then }) => html`<figure key=${key}>
       <${Thumbnail} path=${now.example.thumbnail} alt=${`Is ${now.actual}`} />
       <figcaption>is <strong>${now.actual}</strong><br />version ${second.version}: ${then.predicted}<br />version ${first.version}: ${now.predicted}

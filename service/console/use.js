@@ -5,7 +5,7 @@ import { Asked, Choice, Failure, Notice, Progress, html, useAction, useAsked } f
 import { Drop } from "./files.js";
 import { Answer } from "./prediction.js";
 import { client, go, listClassifiers, say } from "./session.js";
-import { NOT_A_DEVICE, count, problemWords, withInterval } from "./words.js";
+import { NOT_A_DEVICE, count, heldOut, problemWords, withInterval } from "./words.js";
 
 export function Use({ name }) {
   const classifiers = useAsked(listClassifiers, []);
@@ -18,12 +18,12 @@ export function Use({ name }) {
       return html`<${Choice} label="Classifier" value=${chosen.name} options=${items.map((one) => one.name)}
           onChange=${(next) => go(`#/use/${next}`)} />
         <p class="quiet">Version ${chosen.published_version} tells ${chosen.classes.join(", ")} apart.
-          ${chosen.report && ` On patients that it had not seen: ${withInterval(chosen.report.balanced_accuracy, chosen.report.interval_95)} balanced accuracy.`}</p>
-        <${Ask} key=${chosen.name} classifier=${chosen} />`;
+          ${chosen.report && ` On ${heldOut(chosen.report)}: ${withInterval(chosen.report.balanced_accuracy, chosen.report.interval_95)} balanced accuracy.`}</p>
+        <${Ask} key=${chosen.name} classifier=${chosen} onOtherVersion=${classifiers.again} />`;
     }}<//>`;
 }
 
-function Ask({ classifier }) {
+function Ask({ classifier, onOtherVersion }) {
   const [asked, setAsked] = useState([]);
   const [progress, setProgress] = useState(null);
   const [isCine, setCine] = useState(false);
@@ -36,7 +36,9 @@ function Ask({ classifier }) {
       query: { heatmap: "array", nearest: 4, ...(isCine ? { cine: true } : {}) },
       onProgress: (done, total) => setProgress({ done, total }),
     });
-    setAsked([{ answer, blobs }, ...asked]);
+    setAsked((all) => [{ answer, blobs }, ...all]);
+    // Another one was published since this page was loaded: what stands above is not about it.
+    if (answer.version !== classifier.published_version) onOtherVersion();
     say(`${count(blobs.length, "answer")} given.`);
   });
   return html`<${Drop} onFiles=${ask.run}>

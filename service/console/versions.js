@@ -8,6 +8,8 @@ import { go, http, listClassifiers, may, say } from "./session.js";
 import { TwoConfusions } from "./two_confusions.js";
 import { VERDICT, count, metricName, when, withInterval } from "./words.js";
 
+const MAX_VERSIONS = 50;
+
 export function Versions({ name }) {
   const classifiers = useAsked(listClassifiers, []);
   return html`<h1>Versions</h1>
@@ -25,7 +27,7 @@ function VersionsOf({ name, onGone }) {
     const path = { name };
     const [one, list] = await Promise.all([
       http.GET("/v1/classifiers/{name}", { params: { path } }),
-      http.GET("/v1/classifiers/{name}/versions", { params: { path, query: { limit: 50 } } }),
+      http.GET("/v1/classifiers/{name}/versions", { params: { path, query: { limit: MAX_VERSIONS } } }),
     ]);
     return { one: one.data, list: list.data.items };
   }, [name]);
@@ -42,6 +44,7 @@ function VersionsOf({ name, onGone }) {
         <td class="buttons"><button type="button" onClick=${() => setShown(version.version)}>Report</button>
           ${!version.published && may("classifier.publish") && html`<${Publish} one=${one} version=${version.version} onDone=${asked.again} />`}</td></tr>`)}</tbody>
     </table></div>
+    ${list.length === MAX_VERSIONS && html`<p class="quiet">The newest ${MAX_VERSIONS} are shown.</p>`}
     ${list.length > 1 && html`<${Compare} name=${name} list=${list} />`}
     ${shownVersion && html`<h2>Version ${shownVersion}</h2><${Report} key=${shownVersion} name=${name} version=${shownVersion} />`}
     <${Monitor} name=${name} />

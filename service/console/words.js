@@ -1,15 +1,16 @@
 // The plain words of the console: numbers with their intervals, reasons, problems.
 
-export function percent(value, digits = 0) {
-  return value === null || value === undefined ? "unknown" : `${(100 * value).toFixed(digits)} %`;
+/** A share; 0 % and 100 % are said of exactly none and all, and are never the result of rounding. */
+export function percent(value) {
+  return value === 0 || value === 1 ? `${100 * value} %` : probability(value);
 }
 
 /** A probability of a class; never 0 % or 100 %, because nothing is that certain. */
 export function probability(value) {
-  if (value === null || value === undefined) return percent(value);
+  if (value === null || value === undefined) return "unknown";
   if (value < 0.0005) return "< 0.1 %";
-  if (value > 0.9995) return "> 99.9 %";
-  return percent(value, value > 0.995 || value < 0.005 ? 1 : 0);
+  if (value >= 0.9995) return "> 99.9 %";
+  return `${(100 * value).toFixed(value >= 0.995 || value < 0.01 ? 1 : 0)} %`;
 }
 
 export function withInterval(value, interval) {
@@ -101,6 +102,15 @@ export function problemWords(error) {
   }
   if (error instanceof TypeError) return "The service did not answer. Is it running, and is the network there?";
   return String(error?.message ?? error);
+}
+
+/** Of whom the examples are that a report was measured on: ids of patients may be missing. */
+export function heldOut(report) {
+  const unnamed = report.grouping?.without_ids ?? 0;
+  if (unnamed === 0) return "patients that it had not seen";
+  return unnamed < report.examples
+    ? "patients that it had not seen, and pictures that name no patient"
+    : "pictures that it had not seen and that name no patient";
 }
 
 /** A reason of the service as a sentence. Its groups are patients, or pictures so alike that they count as one. */

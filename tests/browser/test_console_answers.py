@@ -25,6 +25,69 @@ def store(api: Client, collection: str, file: Path, **facts: object) -> None:
     api.add_scans(collection, [file.read_bytes()], metadata=[{"scan_id": file.stem, **facts}])
 
 
+def test_numbers_are_not_rounded_to_certainty(console: Console) -> None:
+    said = console.page.evaluate(
+        "import('./words.js').then(({ percent, probability, withInterval }) => [0.9996, 0.99951,"
+        " 0.9995, 0.996, 0.995, 0.99, 0.007, 0.004, 0.0004, 0.5].flatMap((value) =>"
+        " [percent(value), probability(value)]).concat(percent(0), percent(1), percent(null),"
+        " withInterval(0.998, [0.9991, 1])))"
+    )
+    pairs = ["> 99.9 %"] * 6 + ["99.6 %"] * 2 + ["99.5 %"] * 2 + ["99 %"] * 2
+    pairs += ["0.7 %"] * 2 + ["0.4 %"] * 2 + ["< 0.1 %"] * 2 + ["50 %"] * 2
+    ends = ["0 %", "100 %", "unknown", "99.8 % (95 % interval: 99.9 % to 100 %)"]
+    assert said == pairs + ends
+
+
+def test_colours_of_a_heat_map_are_explained_in_words(console: Console, taught: str) -> None:
+    page = console.visit("Use")
+    page.get_by_label("Classifier", exact=True).select_option(taught)
+    page.get_by_label("Choose files").set_input_files(frames("cyst", 10)[9:])
+    page.get_by_label("Show what speaks for").select_option("cyst")
+    page.get_by_text("Orange supports cyst, blue speaks against it.").wait_for()
+
+
+def test_an_uncertain_and_uncalibrated_answer_says_so_beside_each_probability(
+    console: Console, api: Client
+) -> None:
+    api.create_collection("few")
+    for label in ("cyst", "mass"):
+        for file in frames(label, 3):
+            store(api, "few", file, labels={"finding": label})
+    api.fit({"name": "few", "collection": "few", "task": "finding"})
+    page = console.visit("Use")
+    page.get_by_label("Classifier", exact=True).select_option("few")
+    page.get_by_text("On pictures that it had not seen and that name no patient").wait_for()
+    page.get_by_label("Choose files").set_input_files(
+        [frames("cyst", 10)[9], frames("mass", 10)[9]]
+    )
+    page.locator("article.answer").nth(1).wait_for()
+    decisions = page.locator("article.answer .decision").all_inner_texts()
+    assert all("how certain cannot be said" in one or "No answer" in one for one in decisions)
+    assert any("how certain cannot be said" in one for one in decisions)
+    assert page.locator("article.answer").get_by_text("not calibrated").count() == 2
+    console.visit("Versions")
+    page.get_by_label("Classifier", exact=True).select_option("few")
+    page.get_by_role("button", name="Report").click()
+    page.get_by_text("A group is a patient, or pictures without a patient").wait_for()
+    assert page.get_by_role("columnheader", name="Patients").count() == 0
+    assert page.get_by_text(re.compile(r"learned from 6 pictures of \d groups")).is_visible()
+
+
+def test_an_answer_names_its_version_when_another_was_published_meanwhile(
+    console: Console, api: Client, taught: str
+) -> None:
+    api.fit({"name": "moving", "collection": "ward", "task": "finding"})
+    page = console.visit("Use")
+    page.get_by_label("Classifier", exact=True).select_option("moving")
+    page.get_by_text("Version 1 tells").wait_for()
+    api.patch_scan("ward", "stone_00", {"labels": {"finding": "mass"}})
+    api.refit("moving", {"publish": True})
+    page.get_by_label("Choose files").set_input_files(frames("cyst", 10)[9:])
+    page.locator("article.answer").get_by_text("by version 2").wait_for()
+    page.get_by_text("Version 2 tells").wait_for()
+    api.patch_scan("ward", "stone_00", {"labels": {"finding": "stone"}})
+
+
 def test_a_comparison_of_other_versions_does_not_stand_under_those_that_were_chosen(
     console: Console, api: Client, taught: str
 ) -> None:

@@ -86,6 +86,40 @@ def test_a_late_answer_to_an_earlier_search_does_not_replace_that_to_the_last_on
     assert page.locator("ol.grid strong").all_inner_texts() == before
 
 
+def test_answers_to_two_drops_are_both_kept(console: Console, taught: str) -> None:
+    page = console.visit("Use")
+    page.get_by_label("Classifier", exact=True).select_option(taught)
+    page.get_by_text("Version 1 tells").wait_for()
+    asked = FirstIsLate(page, "**/predict?*")
+    page.get_by_label("Choose files").set_input_files(frames("cyst", 1))
+    page.get_by_text("Asking: 0 of 1").wait_for()
+    page.get_by_label("Choose files").set_input_files(frames("stone", 1))
+    page.locator("article.answer").wait_for()
+    asked.release(page)
+    page.locator("article.answer").nth(1).wait_for()
+    names = page.locator("article.answer .file-name").all_inner_texts()
+    assert sorted(name.split(",")[0] for name in names) == ["cyst_00.png", "stone_00.png"]
+
+
+def test_an_outcome_that_could_not_be_stored_is_not_shown_as_stored(
+    console: Console, taught: str
+) -> None:
+    page = console.visit("Use")
+    page.get_by_label("Classifier", exact=True).select_option(taught)
+    page.get_by_text("Version 1 tells").wait_for()
+    page.get_by_label("Choose files").set_input_files(frames("mass", 1))
+    outcome = page.get_by_label("It turned out to be")
+    outcome.select_option("mass")
+    page.get_by_text("Stored: mass.").wait_for()
+    page.route("**/outcomes", lambda route: route.abort())
+    outcome.select_option("cyst")
+    page.get_by_text("“cyst” is not stored.").wait_for()
+    assert page.get_by_text("Stored: mass.").is_visible()
+    page.unroute("**/outcomes")
+    page.get_by_role("button", name="Store it again").click()
+    page.get_by_text("Stored: cyst.").wait_for()
+
+
 def test_a_saved_filter_of_a_label_that_is_gone_is_seen(console: Console, taught: str) -> None:
     console.page.evaluate(
         "localStorage.setItem('sonoprobe.filters', JSON.stringify({ward: {old: {labels:"
