@@ -4,12 +4,13 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Asked, Bar, Choice, Failure, Notice, html, useAction, useAsked } from "./elements.js";
 import { Drop } from "./files.js";
 import { client, go, http, listClassifiers, say } from "./session.js";
-import { NOT_A_DEVICE, abstention, count, qualityFinding } from "./words.js";
+import { NOT_A_DEVICE, abstention, count, percent, problemWords, qualityFinding, reason } from "./words.js";
 
 const MAX_SIDE_PX = 1024; // of a sent frame: the service makes it smaller still
 const JPEG_QUALITY = 0.9;
 const MAX_WAITING_BYTES = 500_000; // before further frames are left out here
 const MAX_UNANSWERED = 2;
+const LATE_MS = 2_000; // without an answer, after which the last one is no longer of what is seen
 const PICTURE_MS = 500; // for which a dropped picture is shown
 const CAMERA = { video: { width: { ideal: 1280 }, height: { ideal: 720 } }, audio: false };
 
@@ -35,6 +36,8 @@ export function Live({ name }) {
 function Watch({ classifier }) {
   const [source, setSource] = useState(null);
   const [latest, setLatest] = useState(null);
+  const [ready, setReady] = useState(null);
+  const [isLate, setLate] = useState(false);
   const [left, setLeft] = useState(0);
   const [isSteady, setSteady] = useState(true);
   const stop = useRef(() => {});
@@ -45,6 +48,11 @@ function Watch({ classifier }) {
     setLatest(null);
   };
   useEffect(() => end, []);
+  useEffect(() => {
+    setLate(false);
+    const timer = setTimeout(() => setLate(true), LATE_MS);
+    return () => clearTimeout(timer);
+  }, [latest, source]);
   const start = useAction(async (open) => {
     end();
     setLeft(0);
@@ -55,9 +63,10 @@ function Watch({ classifier }) {
         opened.close();
         stream.close();
       };
+      setReady(stream.ready);
       setSource(opened);
       say("The stream runs.");
-      await run(stream, opened, setLatest, setLeft);
+      await run(stream, opened, { setLatest, setReady, setLeft });
     } finally {
       opened.close();
       stop.current = () => {};
@@ -80,8 +89,23 @@ function Watch({ classifier }) {
     <${Failure} error=${start.error} />
     ${source && html`<div class="answer card">
       <div class="seen"><${Picture} element=${source.element} /></div>
-      <div class="said" aria-label="Live answer">${latest ? html`<${Decision} decision=${latest} left=${left} />` : html`<p class="quiet">Waiting for the first answer.</p>`}</div>
+      <div class="said" aria-label="Live answer"><${Said} message=${latest} ready=${ready} left=${left} isLate=${isLate} />
+        <${About} ready=${ready} /></div>
     </div>`}`;
+}
+
+/** The last message, unless it is too old to stand beside the picture of now. */
+function Said({ message, ready, left, isLate }) {
+  if (isLate) return html`<p class="decision abstained" data-testid="held"><strong>No answer.</strong> The service has answered no frame for ${LATE_MS / 1000} seconds or longer.</p>`;
+  if (!message) return html`<p class="quiet">Waiting for an answer.</p>`;
+  if (message.type === "problem") return html`<p class="decision abstained" data-testid="held"><strong>No answer.</strong> ${problemWords(message)}</p>`;
+  return html`<${Decision} decision=${message} coverage=${ready.coverage} left=${left} />`;
+}
+
+/** Which version answers, and what its probabilities are worth. */
+function About({ ready }) {
+  return html`<p class="quiet">Version ${ready.version} answers. ${ready.calibrated ? "" : `Its probabilities are not calibrated: ${reason(ready.not_calibrated_because ?? "there are too few examples")}`}</p>
+    ${ready.warnings.length > 0 && html`<ul class="quiet">${ready.warnings.map((text) => html`<li>${text}</li>`)}</ul>`}`;
 }
 
 /** The moving picture; the page made the element, so that frames can be taken from it. */
@@ -93,7 +117,7 @@ function Picture({ element }) {
   return html`<div class="layers" ref=${place}></div>`;
 }
 
-function Decision({ decision, left }) {
+function Decision({ decision, coverage, left }) {
   const isCalled = decision.decision === "called";
   const said = decision.called.length > 0 ? decision.called.join(", ") : "None of them";
   const findings = decision.quality.map(qualityFinding);
@@ -101,6 +125,8 @@ function Decision({ decision, left }) {
       ? html`<p class="decision" data-testid="held"><strong>${said}</strong> <span class="quiet">for ${decision.held_s.toFixed(1)} s</span></p>`
       : html`<p class="decision abstained" data-testid="held"><strong>No answer.</strong> ${why(decision.abstained)}</p>`}
     ${decision.outputs.map((output) => html`<${Bar} key=${output.label} label=${output.label} share=${output.probability} isStrong=${decision.called.includes(output.label)} />`)}
+    ${isCalled && decision.prediction_set === null && html`<p class="quiet">How certain this is cannot be said: there are too few examples.</p>`}
+    ${decision.prediction_set?.length > 1 && html`<p class="quiet">Possible at ${percent(coverage)} coverage: ${decision.prediction_set.join(" or ")}.</p>`}
     <p class="quiet">About the picture: ${findings.length > 0 ? findings.join("; ") : "nothing to remark"}.</p>
     <p class="quiet">Frame ${decision.sequence + 1}, answered after ${Math.round(decision.latency_ms)} ms.${" "}
       ${count(decision.dropped + left, "frame")} left out, because newer ones came first.</p>`;
@@ -122,14 +148,14 @@ async function streamOf(name, isSteady) {
 }
 
 /** Send frames while the source has some, and show what comes back. */
-async function run(stream, source, show, showLeft) {
+async function run(stream, source, { setLatest, setReady, setLeft }) {
   let answered = -1;
   let left = 0;
   const sending = (async () => {
     for await (const frame of source.frames()) {
       if (stream.waitingBytes > MAX_WAITING_BYTES || stream.sequence - answered > MAX_UNANSWERED) {
         left += 1;
-        showLeft(left);
+        setLeft(left);
       } else {
         stream.send(new Uint8Array(await frame.arrayBuffer()));
       }
@@ -139,7 +165,9 @@ async function run(stream, source, show, showLeft) {
   // The end of the stream is told by the loop below.
   sending.catch(() => stream.close());
   for await (const message of stream) {
-    if (message.type === "decision") show(message);
+    if (message.type === "ready") setReady(message);
+    // Of another version now, or of a frame that was refused: the answer of before no longer holds.
+    setLatest(message.type === "ready" ? null : message);
     if (message.sequence !== undefined) answered = message.sequence;
   }
   await sending;

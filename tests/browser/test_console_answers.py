@@ -1,5 +1,6 @@
 """What the console shows of an answer never says more than the service does, nor of another one."""
 
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from sonoprobe_client import PlainClient as Client
 from tests.browser.console_page import Console
 
 if TYPE_CHECKING:
-    pass
+    from playwright.sync_api import WebSocketRoute
 
 pytestmark = pytest.mark.browser
 HELD = "[data-testid=held]"
@@ -104,3 +105,33 @@ def test_a_comparison_of_other_versions_does_not_stand_under_those_that_were_cho
     page.get_by_role("status").filter(has_text="Loading").first.wait_for()
     assert page.get_by_text(re.compile("^By balanced accuracy")).count() == 0
     page.unroute_all(behavior="ignoreErrors")
+
+
+def test_a_live_answer_does_not_stand_beside_pictures_that_nobody_answers(
+    console: Console, taught: str, class_folders: Path
+) -> None:
+    answers = 0
+
+    def connect(socket: "WebSocketRoute") -> None:
+        server = socket.connect_to_server()
+
+        def pass_on(message: str | bytes) -> None:
+            nonlocal answers
+            answers += json.loads(message)["type"] == "decision"
+            if answers < 4:  # then the network loses what the service says
+                socket.send(message)
+
+        server.on_message(pass_on)
+
+    console.page.route_web_socket("**/stream", connect)
+    page = console.visit("Live")
+    page.get_by_label("Classifier", exact=True).select_option(taught)
+    page.get_by_label("Hold the answer steady").uncheck()
+    files = [str(file) for file in sorted(class_folders.glob("stone/*/*.png")) * 2]
+    page.get_by_label("Choose files").set_input_files(files)
+    page.locator(HELD).filter(has_text=re.compile("stone|No answer")).wait_for()
+    page.get_by_text("Version 1 answers.").wait_for()
+    page.get_by_text("The service has answered no frame for 2 seconds").wait_for()
+    assert page.get_by_role("img", name="The dropped picture").is_visible()
+    assert "stone" not in page.locator(HELD).inner_text()
+    page.get_by_role("button", name="Stop").click()
