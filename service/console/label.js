@@ -1,12 +1,10 @@
 // The page "Label": what to label next, doubtful labels, conflicts, near-duplicates, and the agreement of two readers.
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
 import { Duplicates } from "./duplicates.js";
-import { Asked, Choice, Failure, Notice, Tabs, TextField, Thumbnail, html, useAction, useAsked } from "./elements.js";
+import { Asked, Choice, Failure, Notice, Tabs, TextField, Thumbnail, html, prefetch, useAction, useAsked } from "./elements.js";
 import { go, http, listClassifiers, listCollections, say } from "./session.js";
 import { count, probability } from "./words.js";
-
-const SURE = 0.9; // from here on the page does not call a guess uncertain
 
 const TABS = [
   ["next", "What to label next"],
@@ -54,11 +52,16 @@ function Next({ classifier, classifiers, collections }) {
 async function nextItems(classifier, collection, task) {
   if (classifier && classifier.kind === "single_label") {
     const query = { kind: "next", collection, task: [task], limit: 50 };
-    const { data } = await http.GET("/v1/classifiers/{name}/review", { params: { path: { name: classifier.name }, query } });
-    return data.items;
+    return (await http.GET("/v1/classifiers/{name}/review", { params: { path: { name: classifier.name }, query } })).data;
   }
   const params = { path: { collection }, query: { task: [task], limit: 50 } };
-  return (await http.GET("/v1/collections/{collection}/next", { params })).data.items;
+  return (await http.GET("/v1/collections/{collection}/next", { params })).data;
+}
+
+/** Why there is nothing to label: scans without a label may have been left out. */
+function nothingNext({ left_out: left }, task) {
+  if (!left) return `Every scan of this collection has a label for “${task}”.`;
+  return `Nothing more is worth a label for “${task}” now. ${count(left, "scan")} without one ${left === 1 ? "is" : "are"} left out: copies of labelled scans, blank pictures, or scans that the classifier has learnt.`;
 }
 
 function Queue({ classifier, collection, task }) {
@@ -68,46 +71,69 @@ function Queue({ classifier, collection, task }) {
     const { data } = await http.POST("/v1/collections/{collection}/facets", { params, body: { labels: [task] } });
     return (data.labels[task]?.values ?? []).map(({ value }) => value);
   }, [collection, task]);
-  return html`<${Asked} asked=${asked}>${(items) => items.length === 0
-    ? html`<${Notice}>Every scan of this collection has a label for “${task}”.<//>`
-    : html`<${Labelling} key=${items[0].scan.scan_id} items=${items} collection=${collection} task=${task}
+  return html`<${Asked} asked=${asked}>${(answer) => answer.items.length === 0
+    ? html`<${Notice}>${nothingNext(answer, task)}<//>`
+    : html`<${Labelling} key=${answer.items[0].scan.scan_id} items=${answer.items} classifier=${classifier} version=${answer.version} collection=${collection} task=${task}
         classes=${[...new Set([...(classifier?.classes ?? []), ...(facets.value ?? [])])]} onEnd=${asked.again} />`}<//>`;
 }
 
-function Labelling({ items, collection, task, classes, onEnd }) {
+function Labelling({ items, classifier, version, collection, task, classes, onEnd }) {
   const [position, setPosition] = useState(0);
   const [given, setGiven] = useState([]);
   const [added, setAdded] = useState([]);
   const [name, setName] = useState("");
   const all = [...classes, ...added];
   const item = items[position];
-  const store = async (scanId, label) => {
-    const params = { path: { collection, scan_id: scanId } };
-    await http.PATCH("/v1/collections/{collection}/scans/{scan_id}", { params, body: { labels: { [task]: label } } });
-  };
-  const give = useAction(async (label) => {
-    if (!item) return;
-    if (label !== null) {
-      await store(item.scan.scan_id, label);
-      say(`${label} stored.`);
+  const [shown, setShown] = useState(null);
+  const isShown = !item?.scan.thumbnail || shown === item.scan.thumbnail;
+  const next = items[position + 1]?.scan.thumbnail;
+  useEffect(() => prefetch(next), [next]);
+  const working = useRef(false);
+  /** One answer at a time, from the press of a key to the next picture. */
+  const alone = async (act) => {
+    if (working.current) return;
+    working.current = true;
+    try {
+      await act();
+    } finally {
+      working.current = false;
     }
-    setGiven([...given, { scanId: item.scan.scan_id, label }]);
-    setPosition(position + 1);
+  };
+  const store = async ({ scan_id, etag }, label) => {
+    // With the ETag: what another reader said meanwhile is not overwritten unseen.
+    const params = { path: { collection, scan_id }, header: { "If-Match": etag } };
+    const { data } = await http.PATCH("/v1/collections/{collection}/scans/{scan_id}", { params, body: { labels: { [task]: label } } });
+    return data;
+  };
+  const giving = useAction(async (label) => {
+    const scan = label === null ? item.scan : await store(item.scan, label);
+    if (label !== null) say(`${label} stored.`);
+    setGiven((before) => [...before, { scan, label }]);
+    setPosition((before) => before + 1);
   });
-  const undo = useAction(async () => {
+  const undoing = useAction(async () => {
     const last = given.at(-1);
-    if (last.label !== null) await store(last.scanId, null);
-    setGiven(given.slice(0, -1));
-    setPosition(position - 1);
+    // The next answer to the scan needs the ETag that it has after this one.
+    if (last.label !== null) items[position - 1].scan = await store(last.scan, null);
+    setGiven((before) => before.slice(0, -1));
+    setPosition((before) => before - 1);
     say("Undone.");
   });
+  const give = (label) => item && (label === null || isShown) && alone(() => giving.run(label));
+  const undo = () => given.length > 0 && alone(undoing.run);
+  const isBusy = giving.busy || undoing.busy;
   useEffect(() => {
     const press = (event) => {
+      // A key that is held down would answer for scans that nobody has looked at.
+      if (event.repeat) {
+        if (event.target.closest(".labelling button")) event.preventDefault();
+        return;
+      }
       if (event.target.closest("input, select, textarea, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
       const index = "123456789".indexOf(event.key);
-      if (index >= 0 && all[index] && !give.busy) give.run(all[index]);
-      else if (event.key === "s" && item && !give.busy) give.run(null);
-      else if (event.key === "u" && given.length > 0 && !undo.busy) undo.run();
+      if (index >= 0 && all[index]) give(all[index]);
+      else if (event.key === "s") give(null);
+      else if (event.key === "u") undo();
     };
     window.addEventListener("keydown", press);
     return () => window.removeEventListener("keydown", press);
@@ -115,14 +141,15 @@ function Labelling({ items, collection, task, classes, onEnd }) {
   const done = given.filter(({ label }) => label !== null).length;
   return html`<section class="labelling" aria-labelledby="labelling">
     <h2 id="labelling">${item ? `Scan ${position + 1} of ${items.length}` : `${count(done, "label")} given`}</h2>
-    <${Failure} error=${give.error ?? undo.error} />
+    <${Failure} error=${giving.error ?? undoing.error} />
     ${item
-      ? html`<div class="to-label"><${Thumbnail} path=${item.scan.thumbnail} alt="The scan to label" />
+      ? html`<div class="to-label"><${Thumbnail} path=${item.scan.thumbnail} alt="The scan to label" onSettled=${setShown} />
           <div><p>${item.scan.subject_id ? `Patient ${item.scan.subject_id}` : "No patient named"}</p>
-            ${item.guess && html`<p>The classifier would say <strong>${item.guess}</strong> (${probability(item.probabilities?.[item.guess])}).
-              <span class="quiet"> ${item.probabilities?.[item.guess] < SURE ? "It asks because it is not certain." : "It is fairly sure; your answer checks it."}</span></p>`}
-            <div class="answers">${all.map((label, index) => html`<button type="button" key=${label} disabled=${give.busy}
-              onClick=${() => give.run(label)}>${index < 9 && html`<kbd>${index + 1}</kbd>`} ${label}</button>`)}</div>
+            ${item.guess && html`<p>Of its classes, version ${version} finds <strong>${item.guess}</strong> the most probable
+                (${probability(item.probabilities?.[item.guess])}${classifier.calibrated ? "" : ", not calibrated"}).</p>
+              <p class="quiet">It is made to choose here. Asked on the page “Use”, it may give no answer.</p>`}
+            <div class="answers">${all.map((label, index) => html`<button type="button" key=${label} disabled=${isBusy || !isShown}
+              onClick=${() => give(label)}>${index < 9 && html`<kbd>${index + 1}</kbd>`} ${label}</button>`)}</div>
             <form class="joined" onSubmit=${(event) => {
               event.preventDefault();
               if (name.trim()) setAdded([...added, name.trim()]);
@@ -132,8 +159,8 @@ function Labelling({ items, collection, task, classes, onEnd }) {
           </div></div>`
       : html`<p>This list is done.</p>`}
     <div class="buttons">
-      ${item && html`<button type="button" onClick=${() => give.run(null)}><kbd>s</kbd> Skip</button>`}
-      <button type="button" disabled=${given.length === 0 || undo.busy} onClick=${() => undo.run()}><kbd>u</kbd> Undo</button>
+      ${item && html`<button type="button" disabled=${isBusy} onClick=${() => give(null)}><kbd>s</kbd> Skip</button>`}
+      <button type="button" disabled=${given.length === 0 || isBusy} onClick=${undo}><kbd>u</kbd> Undo</button>
       ${!item && html`<button type="button" class="primary" onClick=${onEnd}>Look for more</button>`}
     </div></section>`;
 }

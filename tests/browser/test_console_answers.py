@@ -89,6 +89,32 @@ def test_an_answer_names_its_version_when_another_was_published_meanwhile(
     api.patch_scan("ward", "stone_00", {"labels": {"finding": "stone"}})
 
 
+def test_the_queue_does_not_call_a_forced_choice_an_answer(
+    console: Console, api: Client, taught: str
+) -> None:
+    for file in frames("tissue", 2):
+        store(api, "ward", file)
+    page = console.visit("Label")
+    page.get_by_label("Classifier", exact=True).select_option(taught)
+    page.get_by_text("finds mass the most probable").wait_for()
+    assert page.get_by_text("It is made to choose here.").is_visible()
+    assert page.get_by_text("fairly sure").count() == 0
+    for file in frames("tissue", 2):
+        api.delete_scan("ward", file.stem)
+
+
+def test_a_queue_that_leaves_scans_out_does_not_claim_that_all_have_a_label(
+    console: Console, api: Client
+) -> None:
+    api.create_collection("copies")
+    (file,) = frames("stone", 1)
+    store(api, "copies", file, labels={"finding": "stone"})
+    api.add_scans("copies", [file.read_bytes()], metadata=[{"scan_id": "copy", "subject_id": "x"}])
+    page = console.visit("Label")
+    page.get_by_label("Collection", exact=True).select_option("copies")
+    page.get_by_text("1 scan without one is left out").wait_for()
+
+
 def test_a_comparison_of_other_versions_does_not_stand_under_those_that_were_chosen(
     console: Console, api: Client, taught: str
 ) -> None:

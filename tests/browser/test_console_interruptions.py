@@ -101,6 +101,74 @@ def test_answers_to_two_drops_are_both_kept(console: Console, taught: str) -> No
     assert sorted(name.split(",")[0] for name in names) == ["cyst_00.png", "stone_00.png"]
 
 
+def test_a_key_that_is_held_down_labels_one_scan(console: Console, api: Client) -> None:
+    queue(api, "held")
+    page = open_queue(console, "held")
+    page.keyboard.down("1")
+    page.get_by_role("heading", name="Scan 2 of 4").wait_for()
+    page.locator(ANSWERS).first.wait_for()
+    for _ in range(3):
+        page.keyboard.down("1")  # the repetitions of a key that stays down
+        page.wait_for_timeout(200)
+    page.keyboard.up("1")
+    page.wait_for_load_state("networkidle")
+    assert page.get_by_role("heading", name="Scan 2 of 4").is_visible()
+    assert sum(bool(scan["labels"]) for scan in api.scans("held")) == 5
+
+
+def test_a_scan_is_labelled_only_when_its_picture_is_there(console: Console, api: Client) -> None:
+    queue(api, "unseen")
+    held: list[Route] = []
+    is_slow = True
+
+    def take(route: "Route") -> None:
+        if is_slow:
+            held.append(route)
+        else:
+            route.continue_()
+
+    console.page.route("**/collections/unseen/scans/*/thumbnail", take)
+    page = console.visit("Label")
+    page.get_by_label("Classifier", exact=True).select_option("unseen")
+    page.get_by_role("heading", name="Scan 1 of 4").wait_for()
+    page.keyboard.press("1")
+    page.wait_for_timeout(300)
+    assert page.get_by_role("heading", name="Scan 1 of 4").is_visible()
+    assert page.locator(".answers button").first.is_disabled()
+    is_slow = False
+    for route in held:
+        route.continue_()
+    page.locator(ANSWERS).first.wait_for()
+    page.keyboard.press("1")
+    page.get_by_role("heading", name="Scan 2 of 4").wait_for()
+
+
+def test_a_label_of_another_reader_is_not_overwritten_unseen(console: Console, api: Client) -> None:
+    queue(api, "shared")
+    page = open_queue(console, "shared")
+    for scan in list(api.scans("shared")):
+        if not scan["labels"]:
+            api.patch_scan("shared", scan["scan_id"], {"labels": {"finding": "other reader"}})
+    page.keyboard.press("1")
+    page.get_by_role("alert").wait_for()
+    assert page.get_by_role("heading", name="Scan 1 of 4").is_visible()
+    labels = [scan["labels"].get("finding") for scan in api.scans("shared")]
+    assert labels.count("other reader") == 4
+
+
+def test_an_answer_that_was_taken_back_can_be_given_again(console: Console, api: Client) -> None:
+    queue(api, "again")
+    page = open_queue(console, "again")
+    page.keyboard.press("1")
+    page.get_by_role("heading", name="Scan 2 of 4").wait_for()
+    page.keyboard.press("u")
+    page.get_by_role("heading", name="Scan 1 of 4").wait_for()
+    page.locator(ANSWERS).first.wait_for()
+    page.keyboard.press("2")
+    page.get_by_role("heading", name="Scan 2 of 4").wait_for()
+    assert page.get_by_role("alert").count() == 0
+
+
 def test_an_outcome_that_could_not_be_stored_is_not_shown_as_stored(
     console: Console, taught: str
 ) -> None:
