@@ -13,23 +13,30 @@ export function Selection({ map, collection, task, selected, onClear, onLabelled
   const [progress, setProgress] = useState(null);
   const [before, setBefore] = useState(null);
   const classes = [...new Set(map.labels.filter((one) => one !== null))].sort();
-  const store = async (changes) => {
-    for (const [done, [scanId, value]] of changes.entries()) {
-      setProgress({ done, total: changes.length });
-      const params = { path: { collection, scan_id: scanId } };
-      await http.PATCH("/v1/collections/{collection}/scans/{scan_id}", { params, body: { labels: { [task]: value } } });
+  /** Store one after the other; a failure ends it, and `onStored` knows how many went before. */
+  const store = async (changes, onStored) => {
+    let done = 0;
+    try {
+      for (const [scanId, value] of changes) {
+        setProgress({ done, total: changes.length });
+        const params = { path: { collection, scan_id: scanId } };
+        await http.PATCH("/v1/collections/{collection}/scans/{scan_id}", { params, body: { labels: { [task]: value } } });
+        done += 1;
+      }
+    } finally {
+      setProgress(null);
+      onStored(done);
     }
-    setProgress(null);
   };
   const give = useAction(async () => {
     const changed = selected.filter((index) => map.labels[index] !== label.trim());
-    await store(changed.map((index) => [map.scan_ids[index], label.trim()]));
-    setBefore(changed.map((index) => [map.scan_ids[index], map.labels[index]]));
+    const former = changed.map((index) => [map.scan_ids[index], map.labels[index]]);
+    setBefore(null);
+    await store(changed.map((index) => [map.scan_ids[index], label.trim()]), (done) => setBefore(former.slice(0, done)));
     say(`${count(changed.length, "scan")} labelled ${label.trim()}.`);
   });
   const undo = useAction(async () => {
-    await store(before);
-    setBefore(null);
+    await store(before, (done) => setBefore(done < before.length ? before.slice(done) : null));
     say("Undone.");
   });
   return html`<section aria-labelledby="selection"><h2 id="selection">${count(selected.length, "scan")} selected</h2>
@@ -42,7 +49,7 @@ export function Selection({ map, collection, task, selected, onClear, onLabelled
         <button type="button" onClick=${onClear}>Clear the selection</button></form>`}
     ${progress && html`<${Progress} label="Labelling" ...${progress} />`}
     <${Failure} error=${give.error ?? undo.error} />
-    ${before && html`<${Notice} kind="good"><p>${count(before.length, "label")} stored.</p><div class="buttons">
+    ${before && html`<${Notice} kind=${give.error ? "warn" : "good"}><p>${count(before.length, "label")} stored${give.error ? ", the others not" : ""}.</p><div class="buttons">
       <button type="button" disabled=${undo.busy} onClick=${undo.run}>Undo</button>
       <button type="button" onClick=${onLabelled}>Draw the map anew</button></div><//>`}
     <${CollectionOf} key=${`${selected.length}/${selected[0]}`} collection=${collection} scanIds=${selected.map((index) => map.scan_ids[index])} />

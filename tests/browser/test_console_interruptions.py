@@ -169,6 +169,36 @@ def test_an_answer_that_was_taken_back_can_be_given_again(console: Console, api:
     assert page.get_by_role("alert").count() == 0
 
 
+def test_labels_that_were_stored_before_a_failure_can_be_taken_back(
+    console: Console, api: Client
+) -> None:
+    api.create_collection("broken")
+    for file in frames("a_lines", 4):
+        metadata = {"scan_id": file.stem, "labels": {"scene": "a"}}
+        api.add_scans("broken", [file.read_bytes()], metadata=[metadata])
+    page = console.visit("Map")
+    page.get_by_label("Collection", exact=True).select_option("broken")
+    page.get_by_role("button", name="Select all a").click()
+    asked = 0
+
+    def fail_third(route: "Route") -> None:
+        nonlocal asked
+        asked += route.request.method == "PATCH"
+        if asked == 3:
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/collections/broken/scans/*", fail_third)
+    page.get_by_label("New label for “scene”").fill("b")
+    page.get_by_role("button", name="Label all 4").click()
+    page.get_by_text("2 labels stored, the others not.").wait_for()
+    assert sorted(scan["labels"]["scene"] for scan in api.scans("broken")) == ["a", "a", "b", "b"]
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_text("2 labels stored").wait_for(state="detached")
+    assert {scan["labels"]["scene"] for scan in api.scans("broken")} == {"a"}
+
+
 def test_an_outcome_that_could_not_be_stored_is_not_shown_as_stored(
     console: Console, taught: str
 ) -> None:
