@@ -81,7 +81,8 @@ function Patients() {
   });
   const erase = useAction(async () => {
     const { data } = await http.DELETE("/v1/subjects", { params: { query: { subject_id: held.subject_id } } });
-    setReceipt(data);
+    // Kept as it was at this moment: the field above may hold another pseudonym by the time it is saved.
+    setReceipt({ subject_id: held.subject_id, erased_at: new Date().toISOString(), ...data });
     setHeld(null);
     setAsked(false);
     say("The patient was erased.");
@@ -100,13 +101,13 @@ function Patients() {
       ${may("subject.erase") && !isLimited() && html`<button type="button" class="danger" onClick=${() => setAsked(true)}>Erase this patient</button>`}</section>`}
     ${isAsked && html`<${Confirm} title=${`Erase ${held.subject_id}?`} action="Erase for good" isBusy=${erase.busy} onCancel=${() => setAsked(false)} onConfirm=${erase.run}>
       <p>Every scan of this patient goes from every collection, and nothing brings it back.</p><${Failure} error=${erase.error} /><//>`}
-    ${receipt && html`<${Receipt} receipt=${receipt} subject=${typed} />`}`;
+    ${receipt && html`<${Receipt} receipt=${receipt} />`}`;
 }
 
-function Receipt({ receipt, subject }) {
-  const text = JSON.stringify({ subject_id: subject, erased_at: new Date().toISOString(), ...receipt }, null, 2);
+function Receipt({ receipt }) {
+  const text = JSON.stringify(receipt, null, 2);
   return html`<${Notice} kind="good"><h2>Receipt</h2>
-    <p>${count(receipt.scans.length, "scan")} erased. ${receipt.uploads > 0 ? `${count(receipt.uploads, "uploaded example")} erased.` : ""}</p>
+    <p>Patient ${receipt.subject_id}: ${count(receipt.scans.length, "scan")} erased. ${receipt.uploads > 0 ? `${count(receipt.uploads, "uploaded example")} erased.` : ""}</p>
     ${receipt.classifiers.length > 0 && html`<p>These classifiers learned from the patient and stay: ${receipt.classifiers.join(", ")}.
       Refit them to forget what they learned.</p>`}
     ${receipt.copies.length > 0 && html`<p>The same pictures are stored under another patient: ${receipt.copies.map((one) => `${one.collection}/${one.scan_id}`).join(", ")}.</p>`}
@@ -122,12 +123,14 @@ const KINDS = {
   export: "export",
   import: "import",
   backup: "backup",
+  pseudonymize: "replace ids by pseudonyms",
   delete_workspace: "delete a workspace",
 };
+const MAX_SHOWN = 50;
 const STATES = { waiting: "waits", running: "runs", done: "done", failed: "failed", cancelled: "cancelled" };
 
 function Operations() {
-  const asked = useAsked(() => listAll((cursor) => http.GET("/v1/operations", { params: { query: { limit: 50, cursor } } }), 50), []);
+  const asked = useAsked(() => listAll((cursor) => http.GET("/v1/operations", { params: { query: { limit: 50, cursor } } }), MAX_SHOWN), []);
   const cancel = useAction(async (id) => {
     await http.DELETE("/v1/operations/{operation_id}", { params: { path: { operation_id: id } } });
     asked.again();
@@ -141,5 +144,6 @@ function Operations() {
         <td>${STATES[one.state]}${one.problem ? `: ${problemWords({ problem: one.problem })}` : ""}</td>
         <td>${one.progress.total > 0 ? `${one.progress.done} of ${one.progress.total}` : ""}</td><td>${when(one.created_at)}</td>
         <td>${may("operation.cancel") && (one.state === "waiting" || one.state === "running") && html`<button type="button" disabled=${cancel.busy || one.cancel_asked}
-          onClick=${() => cancel.run(one.operation_id)}>${one.cancel_asked ? "Stopping" : "Stop"}</button>`}</td></tr>`)}</tbody></table></div>`}<//>`;
+          onClick=${() => cancel.run(one.operation_id)}>${one.cancel_asked ? "Stopping" : "Stop"}</button>`}</td></tr>`)}</tbody></table></div>
+    ${items.length === MAX_SHOWN && html`<p class="quiet">The newest ${MAX_SHOWN} are shown.</p>`}`}<//>`;
 }

@@ -14,6 +14,9 @@ const ROLES = [
   ["admin", "admin: everything, keys too"],
 ];
 
+const VALID = "valid";
+const REPLACED = "replaced, still works"; // until it ends
+
 export function Keys() {
   const asked = useAsked(() => listAll((cursor) => http.GET("/v1/keys", { params: { query: { limit: 100, cursor } } })), []);
   const [made, setMade] = useState(null);
@@ -37,8 +40,8 @@ export function Keys() {
       <thead><tr><th scope="col">Name</th><th scope="col">May</th><th scope="col">In</th><th scope="col">Last used</th><th scope="col">Ends</th><th scope="col">State</th><th></th></tr></thead>
       <tbody>${items.map((key) => html`<tr key=${key.key_id}><th scope="row">${key.name}</th><td>${[...key.roles, ...key.scopes].join(", ")}</td><td>${limitsOf(key)}</td>
         <td>${when(key.last_used_at)}</td><td>${key.expires_at ? when(key.expires_at) : "no end"}</td><td>${stateOf(key)}</td>
-        <td class="buttons">${stateOf(key) === "valid" && html`<button type="button" disabled=${rotate.busy} onClick=${() => rotate.run(key)} aria-label=${`Rotate ${key.name}`}>Rotate</button>
-          <button type="button" class="danger" onClick=${() => setGoing(key)} aria-label=${`Revoke ${key.name}`}>Revoke</button>`}</td></tr>`)}</tbody></table></div>`}<//>
+        <td class="buttons">${stateOf(key) === VALID && html`<button type="button" disabled=${rotate.busy} onClick=${() => rotate.run(key)} aria-label=${`Rotate ${key.name}`}>Rotate</button>`}
+          ${[VALID, REPLACED].includes(stateOf(key)) && html`<button type="button" class="danger" onClick=${() => setGoing(key)} aria-label=${`Revoke ${key.name}${stateOf(key) === REPLACED ? ", the replaced key" : ""}`}>Revoke</button>`}</td></tr>`)}</tbody></table></div>`}<//>
     <${NewKey} onMade=${(answer) => {
       setMade(answer);
       asked.again();
@@ -50,7 +53,7 @@ export function Keys() {
 function stateOf(key) {
   if (key.revoked_at) return "revoked";
   if (key.expires_at && new Date(key.expires_at) <= new Date()) return "expired";
-  return key.replaced_by ? "replaced" : "valid";
+  return key.replaced_by ? REPLACED : VALID;
 }
 
 const LIVES = [["", "no end"], ["1", "after a day"], ["30", "after 30 days"], ["90", "after 90 days"], ["365", "after a year"]];

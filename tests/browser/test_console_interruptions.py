@@ -1,6 +1,7 @@
 """Slow networks, requests that fail in the middle, two people at once, keys that are held down."""
 
 import contextlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -199,6 +200,25 @@ def test_labels_that_were_stored_before_a_failure_can_be_taken_back(
     assert {scan["labels"]["scene"] for scan in api.scans("broken")} == {"a"}
 
 
+def test_a_receipt_stays_that_of_the_patient_who_was_erased(console: Console, api: Client) -> None:
+    api.create_collection("receipts")
+    (file,) = frames("b_lines", 1)
+    api.add_scans("receipts", [file.read_bytes()], metadata=[{"subject_id": "erased one"}])
+    page = console.visit("Data")
+    page.get_by_role("button", name="Patients").click()
+    page.get_by_label("Pseudonym of the patient").fill("erased one")
+    page.get_by_role("button", name="Show what is held").click()
+    page.get_by_role("button", name="Erase this patient").click()
+    page.get_by_role("button", name="Erase for good").click()
+    page.get_by_role("heading", name="Receipt").wait_for()
+    page.get_by_label("Pseudonym of the patient").fill("somebody else")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Save the receipt").click()
+    receipt = json.loads(Path(download.value.path()).read_text())
+    assert receipt["subject_id"] == "erased one"
+    assert page.get_by_text("Patient erased one: 1 scan erased.").is_visible()
+
+
 def test_an_outcome_that_could_not_be_stored_is_not_shown_as_stored(
     console: Console, taught: str
 ) -> None:
@@ -240,6 +260,20 @@ def test_a_dialog_gives_the_focus_back(console: Console, taught: str) -> None:
     page.keyboard.press("Escape")
     page.get_by_role("dialog").wait_for(state="detached")
     assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Delete ward"
+
+
+def test_a_key_that_a_rotation_replaced_can_be_revoked_at_once(
+    console: Console, api: Client
+) -> None:
+    api.create_key("leaked", roles=["reader"])
+    page = console.visit("Data")
+    page.get_by_role("button", name="Keys").click()
+    page.get_by_role("button", name="Rotate leaked").click()
+    page.get_by_role("button", name="Revoke leaked, the replaced key").click()
+    page.get_by_role("button", name="Revoke it").click()
+    page.get_by_role("row", name="leaked").get_by_role("cell", name="revoked").wait_for()
+    states = [key["revoked_at"] is not None for key in api.list_keys() if key["name"] == "leaked"]
+    assert sorted(states) == [False, True]
 
 
 def test_what_was_spoken_is_forgotten_by_who_signs_out(console: Console, api: Client) -> None:
