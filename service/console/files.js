@@ -1,7 +1,7 @@
 // Files that somebody drops or chooses: folders are walked, and their names become classes and patients.
 import { useId, useState } from "preact/hooks";
 
-import { html } from "./elements.js";
+import { Failure, html, useAction } from "./elements.js";
 import { say } from "./session.js";
 import { count } from "./words.js";
 
@@ -31,11 +31,13 @@ export async function filesOf(source) {
       found.push({ file, folders });
     }
   }
-  return withoutCommonRoot(found.filter(({ file }) => !LEFT_OVER.test(file.name)).slice(0, MAX_FILES));
+  const files = found.filter(({ file }) => !LEFT_OVER.test(file.name));
+  if (files.length > MAX_FILES) throw new Error(`More than ${MAX_FILES.toLocaleString("en")} files were given. Give them in parts; none was taken.`);
+  return withoutCommonRoot(files);
 }
 
 async function walk(entry, folders, found) {
-  if (found.length >= MAX_FILES) return;
+  if (found.length > 2 * MAX_FILES) return; // too many in any case
   if (entry.isFile) {
     const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
     found.push({ file, folders });
@@ -61,11 +63,14 @@ function withoutCommonRoot(files) {
 export function Drop({ onFiles, children, hasFolders = true, accept }) {
   const [isOver, setOver] = useState(false);
   const [filesId, folderId] = [useId(), useId()];
-  const take = async (source) => {
-    const files = await filesOf(source);
+  const taking = useAction(async (source) => {
+    const files = await filesOf(source).catch((error) => {
+      throw error instanceof DOMException ? new Error("The files cannot be read; none was taken.") : error;
+    });
     say(`${count(files.length, "file")} taken.`);
     if (files.length > 0) onFiles(files);
-  };
+  });
+  const take = taking.run;
   const chosen = (event) => {
     const input = event.currentTarget;
     take({ files: [...input.files] });
@@ -89,6 +94,7 @@ export function Drop({ onFiles, children, hasFolders = true, accept }) {
       ${hasFolders && html`<label class="button" for=${folderId}>Choose a folder</label>
         <input class="hidden-input" id=${folderId} type="file" webkitdirectory multiple onChange=${chosen} />`}
     </div>
+    <${Failure} error=${taking.error} />
   </div>`;
 }
 

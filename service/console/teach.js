@@ -1,5 +1,5 @@
 // The page "Teach": from dropped pictures to a classifier, and how good it is.
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { ProblemError } from "sonoprobe-client";
 
 import { Busy, Failure, Field, Notice, Progress, TextField, html, useAction, useAsked } from "./elements.js";
@@ -13,14 +13,20 @@ import { count, problemWords } from "./words.js";
 const MAX_PREVIEWS = 8;
 
 export function Teach() {
-  const [items, setItems] = useState([]);
+  const [items, show] = useState([]);
+  const held = useRef([]); // the same, at once: files of two drops may arrive in any order
+  const setItems = (next) => {
+    held.current = next;
+    show(next);
+  };
   const [table, setTable] = useState(null);
   const [taught, setTaught] = useState(null);
   const take = useAction(async (files) => {
-    const more = [...items, ...itemsOf(files)];
     const tables = files.map(({ file }) => file).filter(isTable);
-    if (tables.length === 0) return setItems(more);
-    const read = await withTables(more, tables);
+    const texts = await Promise.all(tables.map((file) => file.text()));
+    const more = [...held.current, ...itemsOf(files)];
+    if (texts.length === 0) return setItems(more);
+    const read = withTables(more, texts);
     setTable({ named: read.named, unknown: read.unknown });
     return setItems(read.items);
   });

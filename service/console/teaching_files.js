@@ -16,7 +16,7 @@ export function itemsOf(files) {
       file,
       path: [...folders, file.name].join("/"),
       label: folders[0] ?? "",
-      subject: folders.length > 1 ? folders.at(-1) : "",
+      subject: folders[1] ?? "", // folders below it are studies and series of the patient
       outcome: null,
     }));
 }
@@ -26,16 +26,16 @@ export function isTable(file) {
 }
 
 /**
- * What CSV files say about the items: {items, named, unknown}.
+ * What the texts of CSV files say about the items: {items, named, unknown}.
  *
  * A row means the file whose path ends with what it states. Throws an Error in plain words.
  */
-export async function withTables(items, tables) {
+export function withTables(items, texts) {
   let named = 0;
   let unknown = 0;
   const changed = new Map();
-  for (const table of tables) {
-    const rows = csvRows(await table.text());
+  for (const text of texts) {
+    const rows = csvRows(text);
     const [fileColumn, labelColumn, subjectColumn] = [FILE_COLUMNS, LABEL_COLUMNS, SUBJECT_COLUMNS].map((names) =>
       names.find((name) => rows[0] && name in rows[0]),
     );

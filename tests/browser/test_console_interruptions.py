@@ -284,3 +284,18 @@ def test_what_was_spoken_is_forgotten_by_who_signs_out(console: Console, api: Cl
     page.get_by_role("button", name="Sign out").click()
     page.get_by_label("Your key").wait_for()
     assert page.locator(".spoken").inner_text() == ""
+
+
+def test_a_folder_below_that_of_a_patient_is_no_other_patient(
+    console: Console, tmp_path: Path
+) -> None:
+    for label in ("cyst", "mass"):
+        for study in ("monday", "tuesday"):
+            folder = tmp_path / "set" / label / f"{label}-patient" / study
+            folder.mkdir(parents=True)
+            (file,) = frames(label, 1)
+            (folder / "a.png").write_bytes(file.read_bytes())
+    page = console.visit("Teach")
+    page.get_by_label("Choose a folder").set_input_files(tmp_path / "set")
+    page.get_by_text("2 patients named.").wait_for()
+    assert page.get_by_text("2 files, 1 patient").count() == 2
