@@ -5,8 +5,6 @@ by the shipped encoder, asked in turns by the client and by bare httpx, which re
 is a ratio, which other programs on the machine disturb on both sides alike.
 """
 
-import argparse
-import json
 import statistics
 import subprocess
 import tempfile
@@ -17,6 +15,7 @@ from typing import Any
 
 import httpx
 from client_installation import install_client
+from harness import argument_parser, print_report
 
 from service.cli.demo import SAMPLES
 from service.server import LocalService, local_service
@@ -28,8 +27,7 @@ CLASSES, FRAMES = 2, 5
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser = argument_parser(__doc__)
     parser.add_argument("--turns", type=int, default=60)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -37,11 +35,7 @@ def main() -> None:
         settings = Settings(data_dir=Path(folder) / "data", drain_s=0, audit=False)
         with local_service(settings) as local:
             figures |= overhead(local, arguments.turns)
-    if arguments.json:
-        print(json.dumps(figures))
-        return
-    for name, value in figures.items():
-        print(f"{name:28} {value}")
+    print_report(figures, arguments)
 
 
 def installation(folder: Path) -> dict[str, Any]:

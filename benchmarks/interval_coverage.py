@@ -3,13 +3,13 @@
 Patients of each class are called rightly with a known chance, and wrong calls are spread over
 the other classes. Prints one row per setting: coverage and mean width of each interval.
 
-    python benchmarks/interval_coverage.py [--draws 200]
+    python benchmarks/interval_coverage.py --draws 200 --json
 """
 
-import argparse
 from typing import TypeAlias
 
 import numpy as np
+from harness import argument_parser, write_report
 
 from service.fewshot.heldout import HeldOut
 from service.fewshot.metrics import compute_metrics
@@ -61,14 +61,20 @@ def coverage(setting: Setting, draws: int) -> dict[str, tuple[float, float]]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("--draws", type=int, default=200)
-    draws = parser.parse_args().draws
+    arguments = parser.parse_args()
     print("| patients per class | called rightly | " + " | ".join(FIGURES) + " |")
     print("|---|---|" + "---|" * len(FIGURES))
+    settings = []
     for setting in SETTINGS:
-        cells = [f"{c:.3f} ({width:.2f})" for c, width in coverage(setting, draws).values()]
+        figures = coverage(setting, arguments.draws)
+        cells = [f"{c:.3f} ({width:.2f})" for c, width in figures.values()]
         print("| " + " | ".join([*map(str, setting), *cells]) + " |", flush=True)
+        found = {name: {"coverage": c, "mean_width": width} for name, (c, width) in figures.items()}
+        patients, chances = setting
+        settings.append({"patients": patients, "called_rightly": chances, "intervals": found})
+    write_report({"draws": arguments.draws, "settings": settings}, arguments)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,11 @@
 Two heads score the same patients; the truth is the difference over very many patients. Prints one
 row per setting: coverage of 95 % intervals, share of wrong verdicts, and mean width.
 
-    python benchmarks/paired_coverage.py [--draws 400]
+    python benchmarks/paired_coverage.py --draws 400 --json
 """
 
-import argparse
-
 import numpy as np
+from harness import argument_parser, write_report
 
 from service.arrays import Doubles, Ints
 from service.fewshot.head import softmax
@@ -88,15 +87,23 @@ def coverage(
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("--draws", type=int, default=400)
-    draws = parser.parse_args().draws
+    arguments = parser.parse_args()
     print("| patients per class | signals | correlation | frames | " + " | ".join(METRICS) + " |")
     print("|---|---|---|---|" + "---|" * len(METRICS))
+    settings = []
     for setting in SETTINGS:
-        figures = coverage(setting, draws)
+        figures = {name: row.tolist() for name, row in coverage(setting, arguments.draws).items()}
         cells = [f"{c:.3f}, {wrong:.3f}, {width:.3f}" for c, wrong, width in figures.values()]
         print("| " + " | ".join([*map(str, setting), *cells]) + " |", flush=True)
+        found = {
+            name: {"coverage": c, "wrong_verdicts": wrong, "mean_width": width}
+            for name, (c, wrong, width) in figures.items()
+        }
+        names = ("patients", "signals", "correlation", "frames")
+        settings.append(dict(zip(names, setting, strict=True)) | {"differences": found})
+    write_report({"draws": arguments.draws, "settings": settings}, arguments)
 
 
 if __name__ == "__main__":
