@@ -3,19 +3,29 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
+from service.server import local_service
 from service.settings import Settings
+from tests.service.expected import BUNDLE
 
 DOCKER = Path(__file__).parents[2] / "docker"
 FILES = sorted(DOCKER.glob("compose*.yaml"))
 SCALE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.scale.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = SCALE["services"]
+needs_haproxy = pytest.mark.skipif(
+    shutil.which("haproxy") is None, reason="HAProxy is not installed"
+)
 VARIABLES = {f"SONOPROBE_{name.upper()}" for name in Settings.model_fields}
 
 
@@ -36,6 +46,32 @@ def test_every_container_has_limits_and_can_write_only_where_it_must(file: Path)
         assert not {"privileged", "cap_add", "pid", "ipc", "userns_mode"} & service.keys()
         limits = service["deploy"]["resources"]["limits"]
         assert set(limits) == {"cpus", "memory", "pids"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_every_container_of_the_service_has_room_for_the_uploads_that_it_accepts(
+    file: Path,
+) -> None:
+    for service in services_that_serve(file):
+        (room,) = [re.fullmatch(r"/tmp:size=(\d+)g\b.*", mount) for mount in service["tmpfs"]]
+        settings = Settings()
+        assert room is not None
+        assert int(room[1]) * 2**30 > settings.max_large_uploads * settings.max_upload_bytes
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_containers_start_on_two_cores_and_the_encoder_takes_no_more(file: Path) -> None:
+    """Docker refuses a container that may use more processors than the machine has."""
+    for service in yaml.safe_load(file.read_text())["services"].values():
+        assert float(service["deploy"]["resources"]["limits"]["cpus"]) <= 2
+    for service in services_that_serve(file):
+        threads = service["environment"]["SONOPROBE_ENCODER_THREADS"]
+        assert threads == service["deploy"]["resources"]["limits"]["cpus"]
+
+
+def services_that_serve(file: Path) -> list[dict[str, Any]]:
+    services = yaml.safe_load(file.read_text())["services"]
+    return [found for name, found in services.items() if name == "sonoprobe"]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
@@ -124,7 +160,53 @@ def test_the_times_of_the_proxy_fit_those_of_the_service() -> None:
     assert times["http-request"] > settings.header_timeout_s
 
 
-@pytest.mark.skipif(shutil.which("haproxy") is None, reason="HAProxy is not installed")
+def test_the_proxy_compares_the_decoded_path_with_that_of_the_metrics() -> None:
+    assert "http-request deny deny_status 404 if { path,url_dec /metrics }" in haproxy()
+
+
+@needs_haproxy
+def test_the_proxy_hides_the_metrics_however_their_path_is_written(tmp_path: Path) -> None:
+    """The service decodes the path of a request, and the proxy sees it as it was written."""
+    settings = Settings(data_dir=tmp_path / "data", bundle_dir=BUNDLE, drain_s=0)
+    with local_service(settings) as running, proxied(running.url, tmp_path) as url:
+        for path in ("/metrics", "/%6detrics", "/%6D%65tri%63s"):
+            assert httpx.get(running.url + path).status_code == 200, "found without the proxy"
+            assert httpx.get(url + path).status_code == 404
+        assert httpx.get(f"{url}/metrics/", follow_redirects=True).status_code == 404
+        assert httpx.get(f"{url}/health/ready").status_code == 200
+
+
+@contextmanager
+def proxied(url: str, folder: Path) -> Iterator[str]:
+    """The address of HAProxy in front of one service, which has no container and no name."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    text = haproxy().replace("bind :8000", f"bind 127.0.0.1:{port}").split("resolvers docker\n")[0]
+    text = re.sub(r"server-template .*", f"server replica {url.removeprefix('http://')}", text)
+    (folder / "haproxy.cfg").write_text(text)
+    process = subprocess.Popen(["haproxy", "-f", str(folder / "haproxy.cfg")])
+    try:
+        address = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 30
+        while not is_answered(address):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.05)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def is_answered(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health/ready").is_success
+    except httpx.TransportError:
+        return False
+
+
+@needs_haproxy
 def test_haproxy_accepts_its_configuration() -> None:
     command = ["haproxy", "-c", "-f", str(DOCKER / "haproxy.cfg")]
     done = subprocess.run(command, capture_output=True, text=True)
