@@ -27,9 +27,11 @@ ENV PATH=/opt/sonoprobe/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     SONOPROBE_HOST=0.0.0.0 \
     SONOPROBE_DATA_DIR=/data
-USER sonoprobe
+# By number: Kubernetes cannot see whether a name is root (runAsNonRoot).
+USER 10001
 VOLUME /data
 EXPOSE 8000
+# Asks under a name that SONOPROBE_ALLOWED_HOSTS has, or it would be refused.
 HEALTHCHECK --interval=15s --timeout=6s --start-period=20s \
-  CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('SONOPROBE_PORT', 8000)), timeout=5); c.request('GET', '/health/ready'); sys.exit(c.getresponse().status != 200)"]
+  CMD ["python", "-c", "import http.client, os, sys; of = os.environ.get; host = (of('SONOPROBE_ALLOWED_HOSTS') or 'localhost').split(',')[0].strip().replace('*', 'health'); c = http.client.HTTPConnection('127.0.0.1', int(of('SONOPROBE_PORT') or 8000), timeout=5); c.request('GET', '/health/ready', headers={'Host': host}); sys.exit(c.getresponse().status != 200)"]
 CMD ["sonoprobe", "serve"]
