@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
+from service.server import local_service
 from service.settings import Settings
+from tests.service.expected import BUNDLE
 
 pytestmark = pytest.mark.slow
 CHART = Path(__file__).parents[2] / "docker" / "helm"
@@ -143,6 +146,24 @@ def test_folders_that_the_service_needs_are_made_before_it_starts() -> None:
     (container,) = pods(values)[0]["spec"]["containers"]
     assert len(folders) == 2
     assert f"mkdir -p {' '.join(folders)} &&" in " ".join(container["args"])
+
+
+def test_the_ingress_leads_to_every_route_and_the_console_but_not_to_the_metrics(
+    tmp_path: Path,
+) -> None:
+    (ingress,) = of_kind("Ingress", VALUES["all-options"])
+    (rule,) = ingress["spec"]["rules"]
+    prefixes = [entry["path"] for entry in rule["http"]["paths"]]
+    settings = Settings(data_dir=tmp_path, bundle_dir=BUNDLE, drain_s=0)
+    with local_service(settings) as running, httpx.Client(base_url=running.url) as client:
+        routes = set(client.get("/openapi.json", timeout=60).json()["paths"])
+        pages = {client.get(page, follow_redirects=True).url.path for page in ("/", "/docs")}
+    outside = {
+        path
+        for path in routes | pages
+        if not any(f"{path}/".startswith(f"{prefix}/") for prefix in prefixes)
+    }
+    assert outside == {"/metrics"}
 
 
 def test_a_changed_setting_starts_new_pods() -> None:
