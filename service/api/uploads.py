@@ -3,15 +3,16 @@
 import asyncio
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
-from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import FormData, Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from service.api.dependencies import Services
@@ -32,6 +33,7 @@ M = TypeVar("M", bound=BaseModel)
 _MAX_FIELDS = 32
 _PER_IMAGE = ("images", "metadata", "queries", "scan_ids")  # lists with one entry per item
 _INCOMPLETE = "the connection closed before the body was complete"
+_BYTES_AS_TEXT = "latin-1"  # one character for each byte, and nothing fails
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +108,45 @@ async def _read_form(request: Request, max_items: int, names: frozenset[str]) ->
         ) from error
 
 
+class _WholeForm(MultiPartParser):
+    """A form whose end was sent; the text of its parts stands for their bytes.
+
+    Starlette decodes text in the charset that the sender names, where each codec of Python counts:
+    some fail, some take minutes. What is no UTF-8 it reads as Latin-1, so that a name in another
+    code page would be stored as another name.
+    """
+
+    def __init__(self, request: Request, *, max_files: int) -> None:
+        _, said = parse_options_header(request.headers["content-type"])
+        boundary = said.get(b"boundary", b"").decode(_BYTES_AS_TEXT)
+        if not boundary or '"' in boundary or "\\" in boundary:  # no boundary has these: RFC 2046
+            raise MultiPartException("Missing or invalid boundary.")
+        kind = f'{FORM_TYPE}; boundary="{boundary}"; charset={_BYTES_AS_TEXT}'
+        headers = Headers({"content-type": kind})
+        stream = self._to_its_end(request.stream())
+        super().__init__(headers, stream, max_files=max_files, max_fields=_MAX_FIELDS)
+        self._is_whole = False
+
+    def on_end(self) -> None:
+        """The parser calls this at the last boundary."""
+        self._is_whole = True
+
+    async def _to_its_end(self, body: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+        async for chunk in body:
+            yield chunk
+        if not self._is_whole:  # raised here, where the parser closes the files that it has begun
+            raise MultiPartException("It ends before its last boundary.")
+
+
 async def _read_parts(request: Request, max_items: int, names: frozenset[str]) -> Upload:
     try:
-        form = await request.form(max_files=max_items + 1, max_fields=_MAX_FIELDS)
+        form = await _WholeForm(request, max_files=max_items + 1).parse()
     except ClientDisconnect as error:
         raise InputError(_INCOMPLETE) from error
-    except HTTPException as error:
-        if "Too many files" in str(error.detail):
+    except MultiPartException as error:
+        if "Too many files" in error.message:
             raise TooManyItems(f"expected at most {max_items} files") from error
-        raise InputError(f"the form cannot be read: {error.detail}") from error
+        raise InputError(f"the form cannot be read: {error.message}") from error
     try:
         sent = [name for name, _ in form.multi_items()]
         refuse_unknown("form parts", sent, names)
@@ -130,7 +162,7 @@ async def _from_form(form: FormData, max_items: int) -> Upload:
     is_long = False
     for name, value in form.multi_items():
         if name != "files":
-            text = await value.read() if isinstance(value, UploadFile) else value
+            text = value.encode(_BYTES_AS_TEXT) if isinstance(value, str) else await value.read()
             documents[name] = await load_json(text)
             is_long |= len(text) > MAX_INLINE_BYTES
         elif isinstance(value, UploadFile):
