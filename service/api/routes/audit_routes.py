@@ -4,7 +4,6 @@ from functools import partial
 from typing import Annotated, Literal, TypeAlias
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime
 
 from service.access.audit.audit_search import filter_of, search
 from service.access.workspace_rules import stored_name
@@ -17,6 +16,7 @@ from service.api.shapes.access.audit_shapes import (
     AuditPage,
     AuditVerificationAnswer,
 )
+from service.api.shapes.base import ZonedTime
 from service.errors import NotSupported
 
 router = APIRouter(route_class=StrictRoute, prefix="/v1/audit", tags=["audit"])
@@ -49,8 +49,8 @@ async def list_audit_entries(
         str | None, Query(max_length=200, description="Id of a key, or subject of a token.")
     ] = None,
     outcome: Literal["begun", "ok", "refused", "failed"] | None = None,
-    since: Annotated[AwareDatetime | None, Query(description="Inclusive.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Exclusive.")] = None,
+    since: Annotated[ZonedTime | None, Query(description="Inclusive.")] = None,
+    until: Annotated[ZonedTime | None, Query(description="Exclusive.")] = None,
     name: Annotated[
         str | None,
         Query(

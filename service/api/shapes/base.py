@@ -1,10 +1,12 @@
 """What all requests and answers share. Pydantic stops here."""
 
+import re
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -26,6 +28,7 @@ from service.gallery.gallery_records import ScanImage, require_name, require_val
 
 VERSION_NAME = r"^([1-9][0-9]{0,8}|published|latest)$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_WRITTEN_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 DIGITS = 6  # of scores, similarities, probabilities, distances; logits that add up stay whole
 ENCODER = "enc_9f2c61b0a7d84e35c1f0b6aa"
 TIME = "2026-11-24T09:30:00.000000Z"
@@ -60,6 +63,13 @@ def _distinct(values: Any, handler: ValidatorFunctionWrapHandler) -> Any:
     if isinstance(values, dict) and len(checked) < len(values):
         raise ValueError("two names are the same text")
     return checked
+
+
+def _written_time(text: Any) -> Any:
+    """Pydantic also reads seconds since 1970, so that 20260131 would be a day of that year."""
+    if text is not None and not (isinstance(text, str) and _WRITTEN_DAY.match(text)):
+        raise ValueError("expected an ISO 8601 time, which begins with a date: YYYY-MM-DD")
+    return text
 
 
 def _named_collection(name: str) -> str:
@@ -112,9 +122,13 @@ Value = (
     | float
     | None
 )
-Labels = Annotated[dict[Identifier, Label], WrapValidator(_distinct)]
-Attributes = Annotated[dict[Identifier, Value], WrapValidator(_distinct)]
-LabelChanges = Annotated[dict[Identifier, Label | None], WrapValidator(_distinct)]
+# Of every object of a request whose names get the form in which they are stored; after its length.
+DISTINCT_NAMES = WrapValidator(_distinct)
+Labels = Annotated[dict[Identifier, Label], DISTINCT_NAMES]
+Attributes = Annotated[dict[Identifier, Value], DISTINCT_NAMES]
+LabelChanges = Annotated[dict[Identifier, Label | None], DISTINCT_NAMES]
+WRITTEN_TIME = BeforeValidator(_written_time)  # of every time of a request
+ZonedTime = Annotated[AwareDatetime, WRITTEN_TIME]
 FrameChoice = Annotated[
     str,
     StringConstraints(

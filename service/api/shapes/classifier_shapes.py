@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from service.access.name_limits import current_limits
 from service.api.shapes.access.signing_key_shapes import SignatureAnswer
 from service.api.shapes.base import (
+    DISTINCT_NAMES,
     ENCODER,
     VERSION_NAME,
     Answer,
@@ -42,8 +43,10 @@ MAX_CLASSES = 1000  # with a weight or a threshold of their own in one request
 Kind = Literal["single_label", "multi_label"]
 Accuracy = Literal["standard", "high"]
 Weight = Annotated[float, Field(gt=0, le=1e6)]
-Weights = Annotated[dict[Label, Weight], Field(max_length=MAX_CLASSES)]
+Weights = Annotated[dict[Label, Weight], Field(max_length=MAX_CLASSES), DISTINCT_NAMES]
+LabelsOfTasks = Annotated[dict[Identifier, Label], Field(max_length=64), DISTINCT_NAMES]
 Threshold = Annotated[float, Field(gt=0, lt=1)]
+Thresholds = Annotated[dict[Label, Threshold], Field(max_length=MAX_CLASSES), DISTINCT_NAMES]
 
 
 class Labelled(Body):
@@ -90,9 +93,8 @@ class ExampleSource(Body):
 
     collection: CollectionName | None = None
     task: Identifier | None = Field(None, description="Use every scan with a label for this task.")
-    tasks: dict[Identifier, Label] = Field(
+    tasks: LabelsOfTasks = Field(
         default_factory=dict,
-        max_length=64,
         description="Multi-label: task -> value that means present; scans with all these tasks.",
     )
     filter: FilterBody = Field(
@@ -168,9 +170,8 @@ class FitFields(Body):
         description="groups: frames of one patient and class count once together; frames: each "
         "frame counts. Null: groups, or as in the version before.",
     )
-    thresholds: dict[Label, Threshold] | None = Field(
+    thresholds: Thresholds | None = Field(
         None,
-        max_length=MAX_CLASSES,
         description="Multi-label: label -> threshold of its probability; 0.5 by default.",
     )
     unlabelled: UnlabelledBody | None = Field(
@@ -237,7 +238,7 @@ class RefitBody(FitFields):
     publish: bool = Field(False, description="Publish the new version at once.")
     collection: CollectionName | None = Field(None, description="Another source: null = as before.")
     task: Identifier | None = None
-    tasks: dict[Identifier, Label] = Field(default_factory=dict, max_length=64)
+    tasks: LabelsOfTasks = Field(default_factory=dict)
     filter: FilterBody = Field(default_factory=FilterBody)
 
     @model_validator(mode="after")

@@ -13,7 +13,16 @@ from service.access.workspace_rules import (
     stored_study,
     stored_subject,
 )
-from service.api.shapes.base import Body, Identifier, JsonObject, Label, Value, example_of
+from service.api.shapes.base import (
+    DISTINCT_NAMES,
+    WRITTEN_TIME,
+    Body,
+    Identifier,
+    JsonObject,
+    Label,
+    Value,
+    example_of,
+)
 from service.errors import InputError
 from service.gallery.gallery_records import Range, ScanFilter
 
@@ -22,8 +31,12 @@ MAX_FILTER_CONDITIONS = 100  # as the catalog's
 MAX_FILTER_VALUES = 20_000  # of all lists together; each scan is compared with them
 # fail_fast: one wrong value is told, not each of thousands.
 Values = Annotated[list[Value], Field(max_length=1000, fail_fast=True)]
-Labels = Annotated[list[Label], Field(max_length=1000, fail_fast=True)]
 Identifiers = Annotated[list[Identifier], Field(max_length=10_000, fail_fast=True)]
+# A condition without values would not be told from no condition, which all scans pass.
+SomeValues = Annotated[Values, Field(min_length=1)]
+SomeLabels = Annotated[list[Label], Field(min_length=1, max_length=1000, fail_fast=True)]
+SomeIdentifiers = Annotated[Identifiers, Field(min_length=1)]
+Moment = Annotated[datetime | date, WRITTEN_TIME]
 
 
 class Presence(Body):
@@ -35,24 +48,25 @@ class Presence(Body):
 class TimeRange(Body):
     """A range of times; a date means its first moment, a time without offset is UTC."""
 
-    gte: datetime | date | None = None
-    gt: datetime | date | None = None
-    lte: datetime | date | None = None
-    lt: datetime | date | None = None
+    gte: Moment | None = None
+    gt: Moment | None = None
+    lte: Moment | None = None
+    lt: Moment | None = None
 
     def range(self) -> Range:
         """The range as the catalog compares times."""
         return Range(_moment(self.gte), _moment(self.lte), _moment(self.gt), _moment(self.lt))
 
 
-Bound = Annotated[str, StringConstraints(max_length=1000)] | int | float
+Number = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)]  # no booleans
+Bound = Annotated[str, StringConstraints(max_length=1000)] | Number
 
 
 class AttributeTest(Body):
     """Every named test must pass. Bounds are all numbers or all text, such as ISO dates."""
 
     exists: bool | None = Field(None, description="Whether the scan has the attribute, even null.")
-    any_of: Values | None = Field(None, alias="in")
+    any_of: SomeValues | None = Field(None, alias="in")
     none_of: Values | None = Field(None, alias="not_in")
     gte: Bound | None = None
     gt: Bound | None = None
@@ -60,8 +74,16 @@ class AttributeTest(Body):
     lt: Bound | None = None
 
 
+LabelTests = Annotated[
+    dict[Identifier, Label | SomeLabels | Presence], Field(max_length=64), DISTINCT_NAMES
+]
+AttributeTests = Annotated[
+    dict[Identifier, Value | SomeValues | AttributeTest], Field(max_length=64), DISTINCT_NAMES
+]
+
+
 class FilterBody(Body):
-    """Conditions that must all hold; a list of values means any of them.
+    """Conditions that must all hold; a list of values means any of them, and has at least one.
 
     ``and``, ``or`` and ``not`` hold further filters: at most 8 deep, 100 conditions, 20,000 values.
     """
@@ -75,12 +97,10 @@ class FilterBody(Body):
         }
     )
 
-    labels: dict[Identifier, Label | Labels | Presence] = Field(default_factory=dict, max_length=64)
-    attributes: dict[Identifier, Value | Values | AttributeTest] = Field(
-        default_factory=dict, max_length=64
-    )
-    subject_id: Identifier | Identifiers | Presence | None = None
-    study_id: Identifier | Identifiers | Presence | None = None
+    labels: LabelTests = Field(default_factory=dict)
+    attributes: AttributeTests = Field(default_factory=dict)
+    subject_id: Identifier | SomeIdentifiers | Presence | None = None
+    study_id: Identifier | SomeIdentifiers | Presence | None = None
     not_subject_id: Identifier | Identifiers | None = None
     not_study_id: Identifier | Identifiers | None = None
     created_at: TimeRange | None = None

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints
 
 from service.api.shapes.base import (
+    DISTINCT_NAMES,
     TIME,
     Answer,
     Body,
@@ -26,6 +27,7 @@ from service.classifiers.monitoring.outcome_reports import ReportedOutcome
 
 PredictionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 Probability = Annotated[float, Field(ge=0, le=1)]
+Probabilities = Annotated[dict[Label, Probability], Field(max_length=1000), DISTINCT_NAMES]
 Figure = Literal["similarity", "confidence", "abstentions"]
 MAX_OUTCOMES = 1000  # of one request
 
@@ -37,8 +39,8 @@ class OutcomeBody(Body):
         description="Of the prediction; a second outcome of it replaces the first."
     )
     version: int = Field(ge=1, le=999_999_999, description="Version that answered.")
-    probabilities: dict[Label, Probability] = Field(
-        max_length=1000, description="Probability of every class or label, as predicted."
+    probabilities: Probabilities = Field(
+        description="Probability of every class or label, as predicted."
     )
     abstained: bool = Field(description="Whether the decision was abstained.")
     actual: list[Label] = Field(

@@ -194,7 +194,7 @@ FilterBody = TypedDict(
     },
     total=False,
 )
-"""Conditions that must all hold; a list of values means any of them.
+"""Conditions that must all hold; a list of values means any of them, and has at least one.
 
 ``and``, ``or`` and ``not`` hold further filters: at most 8 deep, 100 conditions, 20,000
 values.

@@ -2,11 +2,11 @@
 
 from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from service.access.key_registry import KeyGrant, KeyRecord, NameLimits
 from service.access.keys import grant_until
-from service.api.shapes.base import TIME, Answer, Body, PageAnswer, example_of
+from service.api.shapes.base import TIME, Answer, Body, PageAnswer, ZonedTime, example_of
 
 RoleName: TypeAlias = Literal["reader", "annotator", "curator", "operator", "auditor", "admin"]
 NamePattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\*?$")]
@@ -26,7 +26,7 @@ class NewKeyBody(Body):
     scopes: list[ScopeName] = Field(
         default_factory=list, max_length=64, description="Beside those of the roles."
     )
-    expires_at: AwareDatetime | None = Field(None, description="Null: never.")
+    expires_at: ZonedTime | None = Field(None, description="Null: never.")
     collections: list[NamePattern] | None = Field(None, max_length=200, description=LIMITS_HELP)
     classifiers: list[NamePattern] | None = Field(None, max_length=200, description=LIMITS_HELP)
 
@@ -44,7 +44,7 @@ class KeyRotationBody(Body):
     model_config = example_of({"overlap_s": 3600})
 
     overlap_s: float = Field(86_400.0, ge=0, le=MAX_OVERLAP_S)
-    expires_at: AwareDatetime | None = Field(
+    expires_at: ZonedTime | None = Field(
         None, description="Of the successor; null: as the old key."
     )
 
