@@ -301,7 +301,7 @@ def _value(text: str) -> Any:
         value = strict_json(text)
     except InputError:
         return text
-    return text if isinstance(value, list | dict) else value
+    return text if isinstance(value, str | list | dict) else value
 
 
 @router.get("/{scan_id}", dependencies=[needs("scan.read")])
