@@ -17,7 +17,8 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
-from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from starlette.types import Scope
 
 from service.access.keys import Caller
 from service.access.name_limits import UNLIMITED, limited_to
@@ -51,6 +52,18 @@ class StrictRoute(APIRoute):
         always = {"response_model_exclude_unset": True, "openapi_extra": extra}
         super().__init__(path, endpoint, **{**options, **always})
 
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As every route, but an address with a coded slash is none of this route's.
+
+        Decoded it would be another address than the one that was meant, also without a slash at its
+        end, to which the router redirects.
+        """
+        match, child_scope = super().matches(scope)
+        if match is Match.NONE or ":path}" in self.path:
+            return match, child_scope
+        has_coded_slash = b"%2f" in scope.get("raw_path", b"").lower()
+        return (Match.NONE, {}) if has_coded_slash else (match, child_scope)
+
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         """The handler of FastAPI, after the checks."""
         handler = super().get_route_handler()
@@ -64,12 +77,8 @@ class StrictRoute(APIRoute):
         scopes, limited = scopes_of(self.dependant), self.limited
         content = (self.openapi_extra or {}).get("requestBody", {}).get("content", {})
         model = _body_model(self)
-        takes_slashes = ":path}" in self.path
 
         async def answered(request: Request, trail: RequestTrail | None) -> Response:
-            if not takes_slashes and b"%2f" in request.scope.get("raw_path", b"").lower():
-                # Decoded, it would be another address than the one that was meant.
-                raise HTTPException(404)
             held: AbstractContextManager[object] = nullcontext()
             if scopes is not None:
                 caller = request.state.caller = await authenticated(request)
