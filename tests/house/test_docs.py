@@ -1,11 +1,13 @@
 """Documentation that cannot rot."""
 
+import itertools
 import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from service import errors
 from service.api.problems import STATUS
@@ -96,3 +98,48 @@ def test_every_example_of_the_api_calls_a_route(served: dict[str, Any]) -> None:
     routes = [re.sub(r"\{\w+\}", "[^/]+", path) for path in served["paths"]]
     for path in re.findall(r"\$U(/[^\s\"?]+)", (DOCS / "api.md").read_text()):
         assert any(re.fullmatch(route, path) for route in routes), path
+
+
+def test_every_answer_of_the_api_is_one_of_the_requests_above_it(served: dict[str, Any]) -> None:
+    blocks = re.findall(r"^```(\w+)[^\n]*\n(.*?)^```$", (DOCS / "api.md").read_text(), re.M | re.S)
+    checked = 0
+    for (kind, requests), (next_kind, answer) in itertools.pairwise(blocks):
+        if (kind, next_kind) == ("sh", "json"):
+            checked += 1
+            schemas = _answers_of(served, re.findall(r"\$U(/[^\s\"?]+)", requests))
+            document = _without_gaps(json.loads(answer))
+            assert any(validator.is_valid(document) for validator in schemas), answer
+    assert checked > 8
+
+
+def _answers_of(served: dict[str, Any], paths: list[str]) -> list[Draft202012Validator]:
+    """What checks the fields that an answer shows, for the routes that some paths can call."""
+    document = _closed(served)
+    return [
+        Draft202012Validator({**content["schema"], "components": document["components"]})
+        for route, methods in document["paths"].items()
+        if any(re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", route), path) for path in paths)
+        for operation in methods.values()
+        for status, response in operation["responses"].items()
+        if status[0] == "2" and (content := response.get("content", {}).get("application/json"))
+    ]
+
+
+def _closed(node: Any) -> Any:
+    """Schemas that know their fields take no other one, and need none."""
+    if isinstance(node, list):
+        return [_closed(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    closed = {key: _closed(value) for key, value in node.items() if key != "required"}
+    fields = isinstance(node.get("properties"), dict) and node.get("type") == "object"
+    return {"additionalProperties": False, **closed} if fields else closed
+
+
+def _without_gaps(node: Any) -> Any:
+    """An answer without the places where the page says only that there is more."""
+    if isinstance(node, dict):
+        return {key: _without_gaps(value) for key, value in node.items() if key != "..."}
+    if isinstance(node, list):
+        return [_without_gaps(item) for item in node if item != "..."]
+    return node
