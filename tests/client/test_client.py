@@ -23,6 +23,7 @@ from sonoprobe_client import (
     NotFound,
     NotSignedIn,
     OperationFailed,
+    Refused,
     outcome_of,
 )
 from tests.client.pictures import frame, png
@@ -78,6 +79,24 @@ def test_each_refused_image_keeps_its_place(client: Client) -> None:
         answer.raise_for_items()
     assert set(failure.value.failed) == {1, 3, 4, 5, 7}
     assert failure.value.failed[1]["code"] == "unsupported_format"
+
+
+def test_a_request_whose_every_image_is_refused_costs_no_other_its_answer(client: Client) -> None:
+    client.create_collection("given-ids")
+    client.add_scans("given-ids", [png(1)], [{"scan_id": "a"}])
+    answer = client.add_scans(
+        "given-ids", [png(2), png(3)], [{"scan_id": "b"}, {"scan_id": "a"}], max_files=1
+    )
+    problems = [item.problem and item.problem.code for item in answer.items]
+    assert problems == [None, "name_taken"]
+    client.create_collection("whole")
+    client.replace_policy({"intake": {"refuse_whole_frames": True}})
+    try:
+        with pytest.raises(Refused) as caught:  # every image failed: the first problem of them
+            client.add_scans("whole", [b"no image", png(4)], max_files=1, region="none")
+    finally:
+        client.replace_policy({})
+    assert caught.value.code == "unsupported_format"
 
 
 def test_an_upload_that_is_sent_again_stores_nothing_twice(client: Client) -> None:

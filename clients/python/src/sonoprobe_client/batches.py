@@ -26,6 +26,8 @@ FILE_CODES = frozenset(
         "decode_limit",
         "frame_refused",
         "image_too_large",
+        "name_taken",
+        "policy_refused",
         "unsupported_format",
         "upload_too_large",
     }
