@@ -18,6 +18,7 @@ from service.imaging.formats.decode import decode
 
 MAX_PIXELS = 100_000_000
 _COLUMNS = ("path", "use", "dataset", "label", "group", "split", "licence", "label_conflict")
+_CONFLICTS = {"": False, "0": False, "1": True}
 _ALL_COLUMNS = (*_COLUMNS, "organ", "source", "sha256")
 
 
@@ -52,25 +53,39 @@ class ManifestRow:
 def read_manifest(path: Path) -> list[ManifestRow]:
     """Read ``manifest.csv``; frame paths are relative to the folder it lies in.
 
+    Columns that it does not know are left out. A byte order mark, which spreadsheets write, is no
+    part of the first column.
+
     Raises:
-        InputError: a column is missing, or the file is not there.
+        InputError: a column is missing, a row lacks fields or says neither 0 nor 1 of a label
+            conflict, or the file is not there or not UTF-8.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
             missing = set(_COLUMNS) - set(reader.fieldnames or ())
             if missing:
                 raise InputError(f"the manifest lacks the columns {sorted(missing)}")
-            return [_row(path.parent, fields) for fields in reader]
+            return [_row(path.parent, fields, reader.line_num) for fields in reader]
     except OSError as error:
         raise InputError(f"the manifest cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"the manifest cannot be read: {error}") from error
 
 
-def _row(folder: Path, fields: dict[str, str]) -> ManifestRow:
+def _row(folder: Path, fields: dict[str, str], line: int) -> ManifestRow:
+    lacking = sorted(name for name in _COLUMNS if fields[name] is None)
+    if lacking or not fields["path"]:
+        raise InputError(f"line {line} of the manifest lacks {lacking or ['path']}")
+    if fields["label_conflict"] not in _CONFLICTS:
+        raise InputError(
+            f"line {line} of the manifest: expected a label_conflict of 0 or 1, "
+            f"got {fields['label_conflict']!r}"
+        )
     values: dict[str, Any] = {name: fields.get(name) or "" for name in _ALL_COLUMNS}
     values["path"] = folder / fields["path"]
     values["group"] = _group(fields)
-    values["label_conflict"] = fields["label_conflict"] == "1"
+    values["label_conflict"] = _CONFLICTS[fields["label_conflict"]]
     return ManifestRow(**values)
 
 

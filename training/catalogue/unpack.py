@@ -4,6 +4,7 @@
 escaping paths silently, so they are refused here first.
 """
 
+import lzma
 import shutil
 import stat
 import tarfile
@@ -34,8 +35,8 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int = MAX_UNPACKED_BYTES) 
         max_bytes: most bytes that all members may hold together, unpacked.
 
     Raises:
-        InputError: damaged; a member's path leaves the folder; a member is a link or device;
-            encrypted; or more bytes than ``max_bytes``.
+        InputError: damaged, or of a compression that Python cannot read; a member's path leaves
+            the folder; a member is a link or device; encrypted; or more bytes than ``max_bytes``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -43,7 +44,10 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int = MAX_UNPACKED_BYTES) 
             return _unpack_zip(archive, folder, max_bytes)
         if tarfile.is_tarfile(archive):
             return _unpack_tar(archive, folder, max_bytes)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, OSError) as error:
+    except (
+        *(zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError),
+        NotImplementedError,  # of zipfile: Deflate64, which Windows writes above 2 GB
+    ) as error:
         raise InputError(f"{archive.name} does not unpack: {error}") from error
     raise InputError(f"{archive.name}: expected a zip or tar archive")
 

@@ -14,6 +14,7 @@ from service.errors import InputError
 from service.imaging.analysis.text import TextFinder
 from service.imaging.formats.decode import decode
 from training.bundle.onnx_files import open_text_network
+from training.networks.saved_files import read_saved
 from training.text_detector.synthetic_text import find_fonts
 from training.text_detector.textnet import PEN_FONTS, TextNetConfig, export, fit
 
@@ -48,7 +49,7 @@ def text_finder(
     config = TextNetConfig(seed=seed, steps=steps, batch=batch, fonts=faces)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)  # the network is too small for more
-    known = None if start is None else torch.load(start, weights_only=True)
+    known = None if start is None else read_saved(start)
     network = None if former is None else open_text_network(former)
     backgrounds = pictures if network is None else _without_text(pictures, TextFinder(network))
     net = fit(backgrounds, config, frames=pictures, former=network, start=known)

@@ -12,6 +12,7 @@ from torch import nn
 from service.errors import InputError
 from training.distil.config import DistillConfig
 from training.distil.distillation_model import DistillationModel
+from training.networks.saved_files import read_saved
 
 log = logging.getLogger(__name__)
 CHECKPOINT_NAME = "checkpoint.pt"
@@ -67,12 +68,14 @@ def resume(
     """Load the checkpoint of ``run`` into the parts; None when there is none.
 
     Raises:
-        InputError: it was made by another configuration.
+        InputError: it was made by another configuration, or is damaged.
     """
     path = run / CHECKPOINT_NAME
     if not path.exists():
         return None
-    state = _read(path)
+    state = read_saved(path)
+    if "config" not in state:
+        raise InputError(f"{path.name} is no checkpoint of a run")
     _check_same(json.loads(state["config"]), config.to_json())
     model.student.load_state_dict(state["trunk"])
     model.heads.load_state_dict(state["heads"])
@@ -88,19 +91,10 @@ def read_student(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         InputError: missing or damaged.
     """
-    weights: dict[str, torch.Tensor] = _read(path).get("trunk", {})
+    weights: dict[str, torch.Tensor] = read_saved(path).get("trunk", {})
     if not weights:
         raise InputError(f"{path.name} holds no student")
     return weights
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    # torch raises RuntimeError, EOFError or pickle's errors for damaged files.
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise InputError(f"{path.name} cannot be read as a checkpoint") from error
-    return state
 
 
 def _check_same(stored: dict[str, Any], current: dict[str, Any]) -> None:

@@ -39,7 +39,10 @@ class RunMetrics:
     def __enter__(self) -> "RunMetrics":
         """Rewrite the rows that are kept and show the bar."""
         if self._kept:
-            self._write(self._kept, mode="w")
+            unfinished = self._path.with_suffix(".partial")
+            unfinished.unlink(missing_ok=True)
+            _write(unfinished, self._kept)
+            unfinished.replace(self._path)
         else:
             self._path.unlink(missing_ok=True)
         self._bar.start()
@@ -59,29 +62,35 @@ class RunMetrics:
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Write one row, at once."""
-        self._write([{STEP: step, **values}], mode="a")
+        _write(self._path, [{STEP: step, **values}])
         if self._writer is not None:
             for name, value in values.items():
                 self._writer.add_scalar(name, value, step)
 
-    def _write(self, rows: list[dict[str, float]], *, mode: str) -> None:
-        is_new = mode == "w" or not self._path.exists()
-        with self._path.open(mode, newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
-            if is_new:
-                writer.writeheader()
-            writer.writerows(rows)
+
+def _write(path: Path, rows: list[dict[str, float]]) -> None:
+    """Append rows, below a header where the file is new."""
+    is_new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+        if is_new:
+            writer.writeheader()
+        writer.writerows(rows)
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Rows of a metrics file, oldest first; none when there is no file."""
+    """Rows of a metrics file, oldest first; none when there is no file.
+
+    A last line without its end is left out: the run was killed, or the disk full, within it.
+    """
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        return [
-            {name: int(value) if name == STEP else float(value) for name, value in row.items()}
-            for row in csv.DictReader(stream)
-        ]
+    text = path.read_bytes().decode()
+    whole = text[: text.rfind("\n") + 1]
+    return [
+        {name: int(value) if name == STEP else float(value) for name, value in row.items()}
+        for row in csv.DictReader(whole.splitlines())
+    ]
 
 
 def draw_losses(metrics: Path, picture: Path) -> None:

@@ -8,7 +8,6 @@ them: it takes the input of the trunk.
 Shape suffixes: B batch, S input side, C channels, h w map height and width, K pooled features.
 """
 
-import pickle
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from service.errors import InputError
 from service.imaging.analysis.preprocess import PreprocessSpec
 from training.networks.readout import spread, spread_map
+from training.networks.saved_files import read_saved
 from training.networks.timm_models import RANDOM, create
 
 ARCHITECTURE = "tf_efficientnet_lite0"
@@ -90,11 +90,11 @@ def load_lite_trunk(path: Path, spec: PreprocessSpec) -> LiteTrunk:
     """
     original = create(ARCHITECTURE, RANDOM).eval()
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
+        stored = read_saved(path)
         named = {name: values for key, values in stored.items() if (name := _timm_name(key))}
         named = dict(_numbered(named, [len(stage) for stage in original.blocks]))
         original.load_state_dict(named)
-    except (OSError, pickle.UnpicklingError, AttributeError, LookupError, RuntimeError) as error:
+    except (InputError, LookupError, RuntimeError) as error:
         raise InputError(f"{path.name} does not hold the weights of {ARCHITECTURE}") from error
     _fold(original)
     trunk = LiteTrunk()

@@ -12,13 +12,13 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as functional
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from service.errors import InputError
 from training.networks.config import TRUNK
 from training.networks.lite_trunk import LiteTrunk, pool_lite_features, stack_lite_maps
 from training.networks.readout import pool_features, stack_feature_maps
+from training.networks.saved_files import read_weights
 from training.networks.timm_models import RANDOM, create
 
 ARCHITECTURE = TRUNK
@@ -150,13 +150,11 @@ def load_imagenet_trunk(path: Path, stages: int = 4) -> Trunk:
         path: safetensors with Gluon's names.
 
     Raises:
-        InputError: a weight of those parts is missing or has another shape.
+        InputError: the file cannot be read, or a weight of those parts is missing or has another
+            shape.
     """
     trunk = Trunk(stages)
-    try:
-        stored = {_timm_name(k, stages): v.float() for k, v in load_file(path).items()}
-    except OSError as error:
-        raise InputError(f"{path.name} cannot be read") from error
+    stored = {_timm_name(k, stages): v for k, v in read_weights(path).items()}
     pretrained = {name for name in trunk.state_dict() if _is_pretrained(name, stages)}
     missing = pretrained - set(stored)
     if missing:

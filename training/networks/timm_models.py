@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from service.errors import InputError
+from training.networks.saved_files import read_weights
 from training.networks.torchvision_shim import allow_unmatched_torchvision
 
 RANDOM, PRETRAINED, HUB = "random", "pretrained", "hf-hub:"
@@ -54,18 +53,6 @@ def load_strictly(network: nn.Module, path: Path, *, of: str, allow_head: bool =
         raise InputError(
             f"{path.name} does not hold the weights of {of}: {first[0].strip()[:200]}"
         ) from error
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file, as float32.
-
-    Raises:
-        InputError: the file is missing or damaged.
-    """
-    try:
-        return {name: tensor.float() for name, tensor in load_file(path).items()}
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path.name} cannot be read as safetensors") from error
 
 
 def _build(name: str, options: dict[str, Any], *, pretrained: bool = False) -> Any:

@@ -26,6 +26,7 @@ from service.imaging.analysis.preprocess import PreprocessSpec, normalise
 from training.catalogue.manifest import ManifestRow
 from training.distil.losses import cosine_distillation
 from training.networks.readout import Readout
+from training.networks.saved_files import read_saved
 from training.refit.corpus_views import PART, view_frames
 from training.refit.trunk_tail import Beginning, TrunkTail
 
@@ -247,8 +248,8 @@ def _resume(
     path = run / CHECKPOINT_NAME
     if not path.exists():
         return 0, []
-    state = torch.load(path, weights_only=True)
-    if state["config"] != json.dumps(asdict(config)):
+    state = read_saved(path)
+    if state.get("config") != json.dumps(asdict(config)):
         raise InputError("the folder of the run holds another self-distillation; use another one")
     tail.load_state_dict(state["tail"])
     optimizer.load_state_dict(state["optimizer"])

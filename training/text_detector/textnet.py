@@ -20,6 +20,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from service.arrays import Bools, Pixels
+from service.errors import InputError
 from service.imaging.analysis.text import TextNetwork
 from training.networks.onnx_export import export_onnx
 from training.text_detector.synthetic_text import (
@@ -191,12 +192,20 @@ def fit(
         frames: with or without writing; ``former`` says where it is.
         former: a network of before; None = only drawn patches teach.
         start: weights to begin with.
+
+    Raises:
+        InputError: no background, or ``start`` is of another network.
     """
+    if not backgrounds:
+        raise InputError("expected frames without writing as backgrounds, got none")
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     net = TextNet(config)
     if start is not None:
-        net.load_state_dict(start)
+        try:
+            net.load_state_dict(start)
+        except RuntimeError as error:
+            raise InputError("the weights to start from are of another text network") from error
     optimiser = torch.optim.AdamW(net.parameters(), config.rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, config.steps)
     for step in range(config.steps):

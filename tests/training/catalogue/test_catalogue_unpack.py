@@ -1,11 +1,13 @@
 """An archive of strangers writes inside its folder or not at all."""
 
 import io
+import lzma
 import stat
 import tarfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from speckle_frames import zipped
 
@@ -79,3 +81,31 @@ def test_a_damaged_archive_is_told(tmp_path: Path, cut: int) -> None:
     (tmp_path / "a.zip").write_bytes(data[: len(data) - cut] if cut else b"no archive")
     with pytest.raises(InputError, match=r"a\.zip"):
         unpack(tmp_path / "a.zip", tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["a.tar.xz", "lzma.zip", "deflate64.zip"])
+def test_a_compression_that_is_damaged_or_unknown_is_told(tmp_path: Path, name: str) -> None:
+    noise = np.random.default_rng(0).bytes(100_000)
+    if name.endswith(".xz"):
+        data = lzma.compress(tarred_file("noise", noise))
+    else:
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_LZMA) as archive:
+            archive.writestr("noise", noise)
+        data = stream.getvalue()
+    if name == "deflate64.zip":  # the number of the method, in the file and in the directory
+        data = data.replace(b"\x0e\0", b"\x09\0")
+    else:
+        data = data[:50_000] + bytes(500) + data[50_500:]
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(InputError, match=f"{name} does not unpack"):
+        unpack(tmp_path / name, tmp_path / "out")
+
+
+def tarred_file(name: str, content: bytes) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return stream.getvalue()

@@ -104,3 +104,10 @@ def test_a_network_of_before_says_what_is_text_in_frames_as_they_are() -> None:
 def test_folders_without_fonts_are_refused(tmp_path) -> None:
     with pytest.raises(InputError, match="fonts"):
         find_fonts([tmp_path])
+
+
+def test_weights_of_another_network_and_no_background_are_refused() -> None:
+    with pytest.raises(InputError, match="another text network"):
+        fit(backgrounds(), CONFIG, start={"stem.weight": torch.ones(3)})
+    with pytest.raises(InputError, match="got none"):
+        fit([], CONFIG)
