@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from training.catalogue.contents import content_of
 from training.catalogue.manifest import ManifestRow, load_frames
 from training.evaluation.encoders import BundleEncoder, embed
 from training.evaluation.protocol import LabelledSet
-from training.evaluation.sets import content_of
 
 Frame: TypeAlias = npt.NDArray[np.uint8]
 Floats: TypeAlias = npt.NDArray[np.float32]

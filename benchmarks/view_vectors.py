@@ -12,11 +12,12 @@ from harness import required_shared_folder
 
 from service.arrays import Floats
 from service.imaging.analysis.views import VIEWS, views_of
+from training.catalogue.contents import content_of
 from training.catalogue.manifest import ManifestRow, read_manifest
 from training.evaluation.encoders import BundleEncoder, embed
 from training.evaluation.protocol import LabelledSet
 from training.evaluation.served import Way, file_rows, used_pixels
-from training.evaluation.sets import content_of, read_sets, subsample
+from training.evaluation.sets import read_sets, subsample
 
 BLOCK = 64  # frames at once
 

@@ -90,7 +90,10 @@ def write_int8(
             nodes_to_exclude=list(keep_float),
             extra_options={"CalibPercentile": PERCENTILE},
         )
-        shutil.copyfile(written, path)
+        # Renamed as a whole: what a run that was killed left is not taken for a network.
+        unfinished = path.with_suffix(".partial")
+        shutil.copyfile(written, unfinished)
+        unfinished.replace(path)
 
 
 def first_convolutions(path: Path, count: int) -> tuple[str, ...]:

@@ -10,6 +10,12 @@ import torch
 
 from service.errors import InputError
 from training.augmentation.augmenter import Augmenter
+from training.catalogue.contents import (
+    claim_folder,
+    content_of,
+    content_of_frames,
+    write_whole,
+)
 from training.catalogue.leaks import check_disjoint
 from training.catalogue.manifest import ManifestRow, load_frames, read_manifest
 from training.catalogue.simulator import SCENES, samples
@@ -46,6 +52,11 @@ class DecodedFrames(Sequence[Frame]):
 
     def __iter__(self) -> Iterator[Frame]:
         return (self[index] for index in range(len(self)))
+
+    @property
+    def content(self) -> str:
+        """Digest of the files. Raises InputError: one cannot be read."""
+        return content_of(self._rows)
 
 
 def corpus_frames(manifest: Path | None, config: DistillConfig, limit: int) -> Sequence[Frame]:
@@ -95,14 +106,30 @@ def distil_frames(
     ranks: Ranks,
     tensorboard: bool = False,
 ) -> list[float]:
-    """Build student, teachers and source, and run the loop; return the loss of every step."""
+    """Build student, teachers and source, and run the loop; return the loss of every step.
+
+    Raises:
+        InputError: ``run`` holds a run of another configuration or of other frames, or a teacher,
+            student or frame cannot be read.
+    """
     torch.manual_seed(config.seed)
     student = build_student(config.student)
     run.mkdir(parents=True, exist_ok=True)
-    if ranks.leads and not (run / CHECKPOINT_NAME).exists():
-        (run / "config.json").write_text(json.dumps(config.to_json(), indent=1))
+    if ranks.leads:
+        _claim(run, frames)
+        if not (run / CHECKPOINT_NAME).exists():
+            write_whole(run / "config.json", json.dumps(config.to_json(), indent=1))
     source = _source(frames, student, config, run, ranks)
     return distil(student, source, config, run, ranks=ranks, tensorboard=tensorboard)
+
+
+def _claim(run: Path, frames: Sequence[Frame]) -> None:
+    """Note the frames of a run; once a student has learnt from them, refuse others."""
+    note = run / "frames.json"
+    if not (run / CHECKPOINT_NAME).exists():
+        note.unlink(missing_ok=True)
+    content = frames.content if isinstance(frames, DecodedFrames) else content_of_frames(frames)
+    claim_folder(note, "run", {"frames": len(frames), "content": content})
 
 
 def _source(

@@ -98,8 +98,8 @@ class Sampler:
 
 
 def total_steps(config: DistillConfig, samples: int) -> int:
-    """Steps of the whole run."""
-    return config.steps or config.epochs * (samples // config.batch)
+    """Steps of the whole run; at least one an epoch, where each frame fills two rows of a batch."""
+    return config.steps or config.epochs * max(1, samples // config.batch)
 
 
 class CachedSource:

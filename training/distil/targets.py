@@ -22,6 +22,7 @@ from torch import Tensor
 from service.errors import InputError
 from service.imaging.analysis.preprocess import fit, normalise, resize
 from training.augmentation.augmenter import Augmenter
+from training.catalogue.contents import claim_folder, content_of_frames, write_whole
 from training.distil.config import DistillConfig
 from training.distil.distillation_model import TargetShape
 from training.distil.ranks import supports_bf16
@@ -92,30 +93,26 @@ def cache_targets(
         InputError: the folder holds targets of another run.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _check_facts(folder / "cache.json", config, len(frames))
+    _claim(folder / "cache.json", frames, config)
     targets = _arrays(folder, student, teachers, config, len(frames) * config.views)
     progress = folder / "views_done.json"
     done = json.loads(progress.read_text()) if progress.exists() else 0
     student.eval()
     for number in range(done, config.views):
         _cache_one_view(frames, number, student, teachers, config, targets)
-        progress.write_text(json.dumps(number + 1))
+        write_whole(progress, json.dumps(number + 1))
         log.info("cached a view", extra={"view": number + 1, "views": config.views})
     return targets
 
 
-def _check_facts(path: Path, config: DistillConfig, frames: int) -> None:
+def _claim(note: Path, frames: Sequence[npt.NDArray[np.uint8]], config: DistillConfig) -> None:
     fields = config.to_json()
-    facts: dict[str, Any] = {"frames": frames} | {name: fields[name] for name in _FACTS}
-    if not path.exists():
-        path.write_text(json.dumps(facts, indent=1))
-        return
-    stored = json.loads(path.read_text())
-    differing = sorted(name for name in facts if stored.get(name) != facts[name])
-    if differing:
-        raise InputError(
-            f"the cache was made with other {', '.join(differing)}; use another run folder"
-        )
+    facts: dict[str, Any] = {
+        "frames": len(frames),
+        "content": content_of_frames(frames),
+        "dense": config.losses.relational > 0,  # without it, no dense target is stored
+    }
+    claim_folder(note, "cache", facts | {name: fields[name] for name in _FACTS})
 
 
 def _arrays(

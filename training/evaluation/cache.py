@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from training.catalogue.contents import content_of
 from training.catalogue.manifest import ManifestRow, load_frames
 from training.evaluation.encoders import FrameEncoder, embed
 from training.evaluation.protocol import Floats
 from training.evaluation.served import Way, file_rows, used_pixels
-from training.evaluation.sets import content_of
 
 log = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ from joblib import Parallel, delayed
 from rich.progress import track
 
 from service.errors import InputError
+from training.catalogue.contents import content_of
 from training.catalogue.manifest import ManifestRow
 from training.evaluation.cache import features
 from training.evaluation.clusters import umap_plane
@@ -30,7 +31,7 @@ from training.evaluation.encoders import FrameEncoder, most_exact
 from training.evaluation.protocol import Floats
 from training.evaluation.scores import Effort, SetScores, evaluate_set, unit_rows
 from training.evaluation.served import Way
-from training.evaluation.sets import EvaluationSet, content_of
+from training.evaluation.sets import EvaluationSet
 
 MAP_FRAMES = 600  # most points of one map; more only hide each other
 CENTRED = "_centred"

@@ -4,6 +4,7 @@ Shape suffixes: N frames, H height, W width.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import InputError
+from training.catalogue.contents import content_of
 from training.catalogue.manifest import ManifestRow, load_frames
 from training.evaluation.protocol import LabelledSet
 
@@ -151,16 +153,18 @@ def read_subsampled_sets(
     return [subsample(full, frames) for full in read_sets(rows, names) if not full.in_domain]
 
 
-def content_of(rows: Sequence[ManifestRow]) -> str:
-    """Digest of the bytes of the rows' files, in order: 24 hex digits.
+def facts_of(sets: Iterable[EvaluationSet]) -> str:
+    """Digest of all that splits and scores depend on but the encoder: 24 hex digits.
+
+    Of each set its name, files, labels, groups and support.
 
     Raises:
         InputError: a file cannot be read; it is named.
     """
     digest = hashlib.sha256()
-    for row in rows:
-        try:
-            digest.update(hashlib.sha256(row.path.read_bytes()).digest())
-        except OSError as error:
-            raise InputError(f"{row.path.name} cannot be read") from error
+    for one in sets:
+        labelled = one.labelled
+        columns = (labelled.labels_N, labelled.groups_N, labelled.support_N)
+        facts = [one.name, content_of(one.rows), *(column.tolist() for column in columns)]
+        digest.update(json.dumps(facts).encode())
     return digest.hexdigest()[:24]

@@ -7,9 +7,8 @@ another centre. A second network may be set beside the trunk.
 Shape suffixes: N frames, S encoder side, D embedding width, K pooled features.
 """
 
-import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -36,6 +35,7 @@ from training.bundle.export import (
 from training.bundle.onnx_files import open_pooled
 from training.bundle.onnx_readout import set_readout
 from training.bundle.recovered import RecoveredNetworks, read_networks
+from training.catalogue.contents import claim_folder, content_of, content_of_file
 from training.catalogue.manifest import ManifestRow
 from training.networks.lite_trunk import ARCHITECTURE as LITE
 from training.networks.lite_trunk import WIDTH as LITE_WIDTH
@@ -121,9 +121,10 @@ def refit(
         "resize": config.resize,
         "dim": dim,
         "frames": len(data.corpus),
-        "second_network": networks.lite is not None,
+        "content": content_of(data.corpus),
+        "second_network": _second(networks, data.lite_weights),
     }
-    claim_run(run / "refit.json", "refit", made_of)
+    claim_folder(run / "refit.json", "refit", made_of)
     calibration = calibration_inputs(data.corpus, spec)
     _write_trunk(networks, config.side_px, dim, calibration, run)
     pool = open_pooled(run / NETWORKS["int8"])
@@ -149,6 +150,11 @@ def _networks(source: Path, manifest: Manifest, lite_weights: Path | None) -> Re
     if found.lite is not None:
         raise InputError("the source has a second network already")
     return replace(found, lite=load_lite_trunk(lite_weights, manifest.spec))
+
+
+def _second(networks: RecoveredNetworks, lite_weights: Path | None) -> bool | str:
+    """Which second network there is: none, that of the source, or the digest of a given one."""
+    return networks.lite is not None if lite_weights is None else content_of_file(lite_weights)
 
 
 def _facts_of(manifest: Manifest, config: RefitConfig) -> dict[str, Any]:
@@ -235,14 +241,6 @@ def finish_bundle(
     side = spec.side_px // 32
     shape = (dim, side, side)
     return write_manifest(out, NETWORKS, spec, facts, facts_of_bundle, shape, default="int8")
-
-
-def claim_run(file: Path, what: str, facts: Mapping[str, Any]) -> None:
-    """Note in the folder of a run what its files depend on. Raises InputError: they are others."""
-    if file.exists() and json.loads(file.read_text()) != facts:
-        raise InputError(f"the folder of the run holds another {what}; use another one")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(facts))
 
 
 def calibration_inputs(corpus: Sequence[ManifestRow], spec: PreprocessSpec) -> Floats:

@@ -11,10 +11,10 @@ from service.errors import InputError
 from training.bundle.deploy import assemble
 from training.bundle.export import ExportFacts, write_quantised
 from training.bundle.recovered import read_trunk
+from training.catalogue.contents import claim_folder, content_of
 from training.refit.refit import (
     RefitData,
     calibration_inputs,
-    claim_run,
     finish_bundle,
     float_network,
 )
@@ -49,8 +49,9 @@ def self_distil(
         "border": config.border,
         "blocks": config.blocks,
         "frames": len(data.corpus),
+        "content": content_of(data.corpus),
     }
-    claim_run(run / "self_distil.json", "self-distillation", streams_of)
+    claim_folder(run / "self_distil.json", "self-distillation", streams_of)
     spec = replace(before.spec, side_px=config.side_px, border=config.border)
     trunk, readout = read_trunk(float_network(source, before))
     begin = open_beginning(trunk, config.blocks, config.side_px, run / "beginning.onnx")

@@ -9,6 +9,7 @@ Shape suffixes: N frames, V views, M = V x N samples, C channels, h w maps, K po
 D width of a target.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ import torch
 
 from service.arrays import Floats, Ints, unit_rows
 from service.errors import InputError
+from training.catalogue.contents import content_of_frames, write_whole
 from training.distil.config import DistillConfig, LossConfig
 from training.distil.loop import distil
 from training.distil.ranks import Ranks
@@ -26,7 +28,7 @@ from training.distil.runs import simulated_frames
 from training.distil.sources import CachedSource, Frame
 from training.distil.targets import Halves, Targets, cache_targets
 from training.evaluation.protocol import LabelledSet
-from training.evaluation.sets import EvaluationSet
+from training.evaluation.sets import EvaluationSet, facts_of
 from training.networks.backbones import AnyBackbone, build_student
 from training.networks.config import IMAGENET_TRUNK, TeacherConfig
 from training.networks.readout import BLOCKS, Readout, fit_readout, pool_features
@@ -130,12 +132,14 @@ class SharedTargets:
         corpus: real frames and their views.
         simulated: the same of the simulator; None when no design wants them.
         evaluated: of each set, labels and the maps (N, C, h, w) of the frozen stages.
+        made_of: digest of all frames and labels.
     """
 
     teachers: tuple[TeacherConfig, ...]
     corpus: Targets
     simulated: Targets | None
     evaluated: Sequence[tuple[LabelledSet, Halves]]
+    made_of: str = ""
 
 
 def compute_shared(
@@ -159,13 +163,14 @@ def compute_shared(
     maps = cache_targets(frames, student, built, replace(config, views=1), folder / "evaluated")
     ends = np.cumsum([len(dataset.rows) for dataset in sets])[:-1]
     parts = np.split(maps.streams_MChw, ends)
+    drawn = simulated_frames(simulated) if simulated else []
+    made_of = " ".join([facts_of(sets), content_of_frames(corpus), content_of_frames(drawn)])
     return SharedTargets(
         teachers,
         cache_targets(corpus, student, built, config, folder / "corpus"),
-        cache_targets(
-            simulated_frames(simulated), student, built, config, folder / "simulated"
-        ) if simulated else None,
+        cache_targets(drawn, student, built, config, folder / "simulated") if drawn else None,
         list(zip([dataset.labelled for dataset in sets], parts, strict=True)),
+        made_of,
     )  # fmt: skip
 
 
@@ -225,7 +230,7 @@ def evaluate_designs(
     shots: Sequence[int] = SHOTS,
     seeds: int,
 ) -> Iterator[DesignResult]:
-    """Train and evaluate every design; one that was evaluated in ``out`` before is read.
+    """Train and evaluate every design; one that was evaluated alike in ``out`` before is read.
 
     Args:
         chosen: the first one is what the others are compared with.
@@ -233,7 +238,13 @@ def evaluate_designs(
     base: tuple[Scores, Scores] | None = None
     for design in chosen:
         folder = out / design.folder
-        shipped, alone = _stored(folder) or _evaluate(design, shared, folder, shots, seeds)
+        made_of = _made_of(design, shared, shots, seeds)
+        scores = _stored(folder, made_of)
+        if scores is None:
+            scores = _evaluate(design, shared, folder, shots, seeds)
+            document = json.dumps({"made_of": made_of, "scores": scores})
+            write_whole(folder / _SCORES, document)
+        shipped, alone = scores
         base = base or (shipped, alone)
         yield DesignResult(
             arm(design.name, shipped, base[0]),
@@ -248,15 +259,22 @@ def tables(results: list[DesignResult]) -> str:
     return f"{shipped}\n\n{arms_table(alone, 'design, stage 4 alone')}"
 
 
-def _stored(folder: Path) -> tuple[Scores, Scores] | None:
+def _made_of(design: Design, shared: SharedTargets, shots: Sequence[int], seeds: int) -> str:
+    """Digest of all that the scores of a design depend on."""
+    facts = [repr(design), shared.made_of, list(shots), seeds]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _stored(folder: Path, made_of: str) -> tuple[Scores, Scores] | None:
+    """What was evaluated before, unless of anything else; earlier versions did not say of what."""
     path = folder / _SCORES
-    if not path.exists():
+    document = json.loads(path.read_text()) if path.exists() else None
+    if not isinstance(document, dict) or document["made_of"] != made_of:
         return None
-    both = [
-        {int(shots): by_set for shots, by_set in scores.items()}
-        for scores in json.loads(path.read_text())
-    ]
-    return both[0], both[1]
+    shipped, alone = (
+        {int(shots): by_set for shots, by_set in scores.items()} for scores in document["scores"]
+    )
+    return shipped, alone
 
 
 def _evaluate(
@@ -267,13 +285,10 @@ def _evaluate(
     readout = _readout(design, views)
     alone = _stage4_alone(views[0])
     evaluated = [(labelled, _read(student, streams)) for labelled, streams in shared.evaluated]
-    scores = (
+    return (
         scores_of(lambda maps: readout.embed(maps.pooled_NK), evaluated, shots, seeds),
         scores_of(alone, evaluated, shots, seeds),
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / _SCORES).write_text(json.dumps(scores))
-    return scores
 
 
 def _trained(design: Design, shared: SharedTargets, folder: Path) -> AnyBackbone:

@@ -24,11 +24,12 @@ from service.imaging.analysis.preprocess import PreprocessSpec, fit, normalise
 from training.bundle.card import table
 from training.bundle.onnx_files import open_pooled
 from training.bundle.recovered import read_trunk
+from training.catalogue.contents import content_of, write_whole
 from training.catalogue.manifest import ManifestRow
 from training.evaluation.compare import HeldOutPredictions, paired_over_groups, paired_over_seeds
 from training.evaluation.protocol import LabelledSet, full_probe, shot_scores
 from training.evaluation.served import Way, file_rows, used_pixels
-from training.evaluation.sets import EvaluationSet, content_of
+from training.evaluation.sets import EvaluationSet, facts_of
 from training.refit.corpus_views import Pool, read_views
 from training.refit.refit import float_network
 from training.studies.readout_designs import CorpusKeys, ReadoutDesign, fit_design
@@ -140,7 +141,7 @@ class ReadoutStudy:
         self._bare, self._bordered = manifest.spec, replace(manifest.spec, border=border)
         self._corpus, self._evaluated = corpus, evaluated
         self._content = content_of(corpus)
-        self._contents = [content_of(one.rows) for one in evaluated]
+        self._facts = facts_of(evaluated)
         self._folder = run / manifest.encoder_id
         self._shots, self._seeds = shots, seeds
         self._version = manifest.version
@@ -166,7 +167,8 @@ class ReadoutStudy:
             views = read_views(self._corpus, design.views, self._pool, self._bordered, folder)
             return fit_design(design, views, self._keys())
 
-        return self._score(design.name, f"{design} {self._content}", self._bordered, make)
+        facts = f"{design} {self._content} {self._keys()}"
+        return self._score(design.name, facts, self._bordered, make)
 
     def _shipped(self, pooled_RK: Floats) -> Floats:
         return self._readout.embed(pooled_RK)
@@ -188,7 +190,7 @@ class ReadoutStudy:
     ) -> DesignScores:
         """Evaluate one way to embed on every set, or read what the folder holds of it."""
         folder = self._folder_of(spec)
-        made_of = f"{name} {facts} {self._contents} {self._shots} {self._seeds}"
+        made_of = f"{name} {facts} {self._facts} {self._shots} {self._seeds}"
         key = hashlib.sha256(made_of.encode()).hexdigest()[:16]
         path = folder / "scores" / f"{key}.json"
         labelled = {one.name: one.labelled for one in self._evaluated}
@@ -201,8 +203,7 @@ class ReadoutStudy:
                 rows_ND = unit_rows(file_rows(embed(pooled.pooled_RK), pooled.counts))
                 scores = _probe(rows_ND, one.labelled, self._shots, self._seeds)
                 documents.append({"way": way, "set": one.name, **scores})
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(documents))
+            write_whole(path, json.dumps(documents))
         stored = json.loads(path.read_text())
         scored = {(one["way"], one["set"]): _read(one, labelled[one["set"]]) for one in stored}
         return DesignScores(name, scored)

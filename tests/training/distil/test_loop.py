@@ -325,3 +325,20 @@ def test_a_student_that_ends_at_stage_3_learns_as_a_whole_and_is_held_to_what_it
         distil(cut_student(), Stopping(online(frames, CUT), at=1), CUT, tmp_path / "broken")
     resumed = distil(cut_student(), online(frames, CUT), CUT, tmp_path / "broken")
     np.testing.assert_allclose(resumed, losses, rtol=1e-3)
+
+
+def test_cached_targets_of_other_frames_or_without_places_are_refused(
+    frames: list[np.ndarray], tmp_path: Path
+) -> None:
+    config = dataclasses.replace(
+        ONLINE, mode="cached", views=2, student=StudentConfig("test_resnet", "random"),
+        teachers=ONLINE.teachers[:1], losses=LossConfig(), mixup=0.0,
+    )  # fmt: skip
+    learner = student(config)
+    teachers = [build_teacher(config.teachers[0], config.spec)]
+    cache_targets(frames, learner, teachers, config, tmp_path)
+    with pytest.raises(InputError, match="other content"):
+        cache_targets([*frames[1:], frames[0]], learner, teachers, config, tmp_path)
+    places = dataclasses.replace(config, losses=LossConfig(relational=1.0))
+    with pytest.raises(InputError, match="other dense"):  # they would all be 0
+        cache_targets(frames, learner, teachers, places, tmp_path)

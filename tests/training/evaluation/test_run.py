@@ -3,7 +3,7 @@
 import copy
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from service.embedding.encoder import load_encoder
 from service.errors import ArtifactMismatch, InputError
 from service.imaging.analysis.preprocess import preprocess
 from training.bundle.card import benchmark_section, write_benchmark
+from training.catalogue.contents import content_of
 from training.catalogue.manifest import load_frames, read_manifest
 from training.evaluation.cache import features
 from training.evaluation.cost import measure_costs, onnx_counts
@@ -29,7 +30,7 @@ from training.evaluation.encoders import (
 from training.evaluation.report import write_report
 from training.evaluation.run import EvaluationPlan, evaluate
 from training.evaluation.scores import Effort
-from training.evaluation.sets import content_of, read_sets, read_thinned_sets, subsample
+from training.evaluation.sets import facts_of, read_sets, read_thinned_sets, subsample
 from training.evaluation.summary import benchmark_of, console, mean_over_sets
 
 BUNDLE = Path(__file__).parents[2] / "fixtures" / "bundle_v1"
@@ -79,6 +80,23 @@ def test_sets_leave_out_conflicts_and_take_support_from_the_labelled_corpus(
     assert {row.use for row, s in zip(lung.rows, lung.labelled.support_N, strict=True) if s} == {
         "corpus"
     }
+
+
+def test_facts_of_sets_change_with_a_label_a_group_or_a_frame(manifest: Path) -> None:
+    lesions, lung = read_sets(read_manifest(manifest))
+    labels, groups = (column.copy() for column in (lesions.labelled.labels_N,) * 2)
+    labels[0], groups[0] = labels[-1], "another"
+    others = [
+        [lung, lesions],
+        [lesions],
+        [replace(lesions, rows=lesions.rows[::-1]), lung],
+        *(
+            [replace(lesions, labelled=replace(lesions.labelled, **changed)), lung]
+            for changed in ({"labels_N": labels}, {"groups_N": groups})
+        ),
+    ]
+    assert facts_of([lesions, lung]) == facts_of(read_sets(read_manifest(manifest)))
+    assert len({facts_of(sets) for sets in [[lesions, lung], *others]}) == 6
 
 
 def test_unknown_sets_are_refused_by_name(manifest: Path) -> None:

@@ -173,6 +173,9 @@ def test_a_refitted_bundle_loads_and_its_map_has_the_direction_of_its_embedding(
     other = replace(config, side_px=96)
     with pytest.raises(InputError, match="another refit"):
         refit(SHIPPED_BUNDLE, data, other, facts, tmp_path / "run", tmp_path / "other")
+    turned = replace(data, corpus=corpus[::-1])
+    with pytest.raises(InputError, match="another refit, with other content"):
+        refit(SHIPPED_BUNDLE, turned, config, facts, tmp_path / "run", tmp_path / "other")
     encoder = load_encoder(tmp_path / "out")
     assert (encoder.dim, encoder.spec.side_px, encoder.spec.border) == (8, 64, 0.1)
     inputs = np.concatenate([preprocess(frame[None], encoder.spec) for frame in frames[:3]])

@@ -166,6 +166,9 @@ def test_a_self_distilled_bundle_loads_and_differs_only_in_its_end(
     assert all(name.startswith(("stages.2.blocks.5", "norm")) for name in changed)
     with pytest.raises(InputError, match="another self-distillation"):
         self_distil(trunk_bundle, data, replace(config, blocks=2), facts, run, tmp_path / "other")
+    turned = replace(data, corpus=data.corpus[::-1])
+    with pytest.raises(InputError, match="another self-distillation, with other content"):
+        self_distil(trunk_bundle, turned, config, facts, run, tmp_path / "other")
     assert read_manifest(trunk_bundle).encoder_id != manifest.encoder_id
     for name in NETWORKS.values():
         assert str(tmp_path).encode() not in (out / name).read_bytes()

@@ -126,3 +126,10 @@ def test_designs_are_judged_on_the_same_splits_and_once(manifest: Path, tmp_path
     again = list(evaluate_designs(chosen, made, tmp_path, shots=(2, 5), seeds=2))
     assert tables(again) == tables(first)
     assert not (tmp_path / PLAIN / "checkpoint.pt").exists()
+    for document in tmp_path.glob("*/scores.json"):  # of other splits: not read, but evaluated anew
+        document.write_text(document.read_text().replace('"made_of": "', '"made_of": "0'))
+    anew = list(evaluate_designs(chosen[:1], made, tmp_path, shots=(2, 5), seeds=2))
+    assert anew[0].shipped.scores == first[0].shipped.scores
+    assert (tmp_path / PLAIN / "checkpoint.pt").exists()
+    (more,) = evaluate_designs(chosen[:1], made, tmp_path, shots=(2,), seeds=3)
+    assert list(more.shipped.scores) == [2]
