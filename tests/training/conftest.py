@@ -57,7 +57,8 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
             rows.append([name, use, "lung", scene, f"{scene}{number // 2}", "", "CC0", "0"])
         else:
             rows.append([name, "corpus", "plain", "", "", "", "CC0", "0"])
-    rows.append([rows[0][0], "bench", "lesions", "mass", "other", "", "CC0", "1"])
+    first = next(row[0] for row in rows if row[2] == "lesions")
+    rows.append([first, "bench", "lesions", "mass", "other", "", "CC0", "1"])
     path = folder / "manifest.csv"
     with path.open("w", newline="") as stream:
         csv.writer(stream).writerows([COLUMNS, *rows])

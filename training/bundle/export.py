@@ -47,7 +47,7 @@ from training.bundle.onnx_files import (
     write_int8,
 )
 from training.bundle.onnx_readout import correct_bias, quantise_readout
-from training.distil.checkpoint import read_student
+from training.distil.checkpoint import CHECKPOINT_NAME, read_settings, read_student
 from training.distil.config import DistillConfig
 from training.distil.ranks import supports_bf16
 from training.distil.targets import make_views
@@ -64,6 +64,7 @@ FLOAT_LITE_PARTS = ("lite.conv_stem.", "lite.blocks.0.", "lite.blocks.1.")
 CALIBRATION_FRAMES = 96
 NETWORKS = {precision: f"encoder.{precision}.onnx" for precision in ("fp32", "fp16", "int8")}
 _BATCH = 32
+_READ_WITH = ("student", "spec")  # of a configuration, to read what its run trained
 
 
 def load_student(checkpoint: Path, config: StudentConfig) -> AnyBackbone:
@@ -80,6 +81,33 @@ def load_student(checkpoint: Path, config: StudentConfig) -> AnyBackbone:
             f"{checkpoint.name} is of another student: {config.architecture}"
         ) from error
     return student.eval()
+
+
+def load_run(run: Path, config: DistillConfig) -> tuple[AnyBackbone, dict[str, Any]]:
+    """The trained student of a run, in eval mode, and the settings it was trained with.
+
+    These are the settings of the run itself: ``--steps`` and ``--batch`` are in no configuration.
+
+    Raises:
+        InputError: as ``load_student``, or the run had another student or input than ``config``.
+    """
+    path = run / CHECKPOINT_NAME
+    student = load_student(path, config.student)
+    wanted = config.to_json()
+    ran = read_settings(path) or wanted
+    differing = [name for name in _READ_WITH if _given(ran, name) != _given(wanted, name)]
+    if differing:
+        raise InputError(
+            f"the run was made with another {', '.join(differing)} than the configuration says; "
+            "name the configuration of the run"
+        )
+    return student, ran
+
+
+def _given(settings: dict[str, Any], name: str) -> Any:
+    """A setting, of the student without its initial weights: a command line may have given them."""
+    value = settings.get(name)
+    return {k: v for k, v in value.items() if k != "weights"} if name == "student" else value
 
 
 @torch.inference_mode()
@@ -130,6 +158,7 @@ def export(
     golden: Frames,
     facts: ExportFacts,
     out: Path,
+    ran: dict[str, Any] | None = None,
 ) -> Manifest:
     """Write the bundle folder ``out`` with all three precisions and return its manifest.
 
@@ -137,6 +166,7 @@ def export(
         corpus: real frames the encoder was trained on: projection and int8 ranges.
         unseen: real frames it was not trained on: fidelity of each precision.
         golden: frames that may be given away, stored in the bundle.
+        ran: settings of the run, as ``load_run`` gives them; None = those of ``config``.
     """
     config = serving_config(config)
     out.mkdir(parents=True, exist_ok=True)
@@ -157,7 +187,7 @@ def export(
         "initial_weights": facts.initial_weights,
         "corpus": list(facts.corpus),
         "fidelity": fidelity,
-        "config": run_settings(config),
+        "config": run_settings(config.to_json() if ran is None else ran),
     }
     side = spec.side_px // 32
     return write_manifest(
@@ -165,17 +195,17 @@ def export(
     )
 
 
-def run_settings(config: DistillConfig) -> dict[str, Any]:
-    """The fields of a run that decide its result."""
+def run_settings(ran: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a run that decide its result, of all of them."""
     numbers = ("views", "epochs", "steps", "batch", "learning_rate")
     weights = ("regression", "queue", "relational", "contrastive", "feature_preservation")
-    losses = {name: getattr(config.losses, name) for name in weights}
+    losses = {name: ran["losses"].get(name, 0.0) for name in weights}
     return {
-        "mode": config.mode,
-        "train": config.student.train,
-        **{name: getattr(config, name) for name in numbers},
+        "mode": ran["mode"],
+        "train": ran["student"]["train"],
+        **{name: ran[name] for name in numbers},
         "losses": {name: weight for name, weight in losses.items() if weight > 0},
-        "seed": config.seed,
+        "seed": ran["seed"],
     }
 
 

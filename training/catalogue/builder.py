@@ -10,7 +10,7 @@ import numpy as np
 from service.errors import InputError
 from service.imaging.formats.decode import decode
 from training.catalogue.adapters import FoundFile
-from training.catalogue.manifest import MAX_PIXELS, ManifestRow
+from training.catalogue.manifest import MAX_PIXELS, USES, ManifestRow
 from training.catalogue.near_duplicates import (
     RADIUS_BITS,
     Pair,
@@ -19,8 +19,6 @@ from training.catalogue.near_duplicates import (
     join_groups,
     perceptual_hash,
 )
-
-USES = ("corpus", "bench")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,9 @@ import numpy as np
 
 from service.errors import InputError
 from service.imaging.formats.decode import decode
-from training.catalogue.builder import USES
 from training.catalogue.entries import Dataset
 from training.catalogue.leaks import find_leaks
-from training.catalogue.manifest import MAX_PIXELS, ManifestRow
+from training.catalogue.manifest import MAX_PIXELS, USES, ManifestRow
 from training.catalogue.near_duplicates import (
     RADIUS_BITS,
     Pair,

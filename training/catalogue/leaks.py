@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.errors import Conflict, InputError
-from training.catalogue.manifest import ManifestRow
+from training.catalogue.manifest import USES, ManifestRow
 from training.catalogue.near_duplicates import RADIUS_BITS, Words, find_pairs, hash_rows
 
 SAME_FILE, SAME_GROUP, NEAR_DUPLICATE = "same file", "same group", "near-duplicate"
@@ -35,6 +35,38 @@ class Leak:
     corpus: ManifestRow
     bench: ManifestRow
     distance_bits: int = 0
+
+
+def corpus_and_bench(
+    rows: Sequence[ManifestRow],
+) -> tuple[list[ManifestRow], list[ManifestRow]]:
+    """The rows that may be learnt from, and those that are evaluated on.
+
+    Raises:
+        InputError: a row is neither: an evaluation frame under another name would be guarded by
+            nothing.
+    """
+    strange = [row for row in rows if row.use not in USES]
+    if strange:
+        raise InputError(
+            f"expected a use of {' or '.join(USES)}, got {strange[0].use!r} in "
+            f"{len(strange)} rows of the manifest"
+        )
+    corpus, bench = ([row for row in rows if row.use == use] for use in USES)
+    return corpus, bench
+
+
+def read_apart(rows: Sequence[ManifestRow]) -> tuple[list[ManifestRow], list[ManifestRow]]:
+    """``corpus_and_bench``, after a check that the corpus knows nothing of the bench.
+
+    Raises:
+        Conflict: as ``check_disjoint``.
+        InputError: as both.
+    """
+    corpus, bench = corpus_and_bench(rows)
+    if bench:
+        check_disjoint(corpus, bench)
+    return corpus, bench
 
 
 def find_leaks(

@@ -17,6 +17,7 @@ from service.errors import InputError
 from service.imaging.formats.decode import decode
 
 MAX_PIXELS = 100_000_000
+USES = ("corpus", "bench")
 _COLUMNS = ("path", "use", "dataset", "label", "group", "split", "licence", "label_conflict")
 _CONFLICTS = {"": False, "0": False, "1": True}
 _ALL_COLUMNS = (*_COLUMNS, "organ", "source", "sha256")

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from training.bundle.export import load_student
+from training.bundle.export import load_run
+from training.catalogue.leaks import check_disjoint, corpus_and_bench
 from training.catalogue.manifest import load_frames, read_manifest
 from training.commands.options import (
     SHIPPED_CONFIG,
@@ -19,8 +20,8 @@ from training.commands.options import (
     SetNames,
     split_names,
 )
-from training.distil.checkpoint import CHECKPOINT_NAME
 from training.distil.config import load_config
+from training.distil.runs import corpus_rows
 from training.evaluation.sets import read_subsampled_sets
 from training.studies.ablation import ablate
 from training.studies.arms import Arm, arms_table
@@ -45,15 +46,16 @@ def ablation(
     )
     config = replace(config, readout=readout)
     rows = read_manifest(manifest)
-    corpus = load_frames([row for row in rows if row.use == "corpus"][::every])
+    corpus = corpus_rows(corpus_and_bench(rows)[0], config)[::every]
     datasets = read_subsampled_sets(rows, split_names(sets), limit)
+    check_disjoint(corpus, [row for dataset in datasets for row in dataset.rows])
     console = Console()
 
     def report(arm: Arm) -> None:
         console.print(f"{arm.name}: {dict(arm.scores)}")
 
-    student = load_student(run / CHECKPOINT_NAME, config.student)
-    results = ablate(student, config, corpus, datasets, seeds=seeds, on_arm=report)
+    student, _ = load_run(run, config)
+    results = ablate(student, config, load_frames(corpus), datasets, seeds=seeds, on_arm=report)
     table = arms_table(results, "augmentation")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(table + "\n", encoding="utf-8")

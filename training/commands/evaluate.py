@@ -8,6 +8,7 @@ from typing import Annotated, TypeAlias
 from typer import Option
 
 from training.bundle.card import write_benchmark
+from training.catalogue.leaks import check_disjoint
 from training.catalogue.manifest import ManifestRow, load_frames, read_manifest
 from training.commands.options import (
     SHIPPED_CONFIG,
@@ -17,6 +18,7 @@ from training.commands.options import (
     split_names,
 )
 from training.distil.config import load_config
+from training.distil.runs import corpus_rows
 from training.evaluation import encoders as known
 from training.evaluation.cost import measure_costs
 from training.evaluation.document import read_document, write_document
@@ -86,15 +88,15 @@ def evaluate(
         rows = read_manifest(manifest) if manifest else []
         corpus = [row for row in rows if row.use == "corpus"]
         corpus = corpus[:: max(1, len(corpus) // limit)] if limit else corpus
+        datasets = list(_sets(rows, sets, ultrabench or [], limit))
         evaluated: list[FrameEncoder] = []
         if bundle:
             evaluated += known.bundle_encoders(bundle, precision or [])
         if before:
             evaluated.append(known.bundle_encoders(before, prefix="before")[0])
         if run:
-            evaluated.append(known.checkpoint(run, load_frames(corpus), load_config(config_name)))
+            evaluated.append(_run_encoder(run, config_name, corpus, datasets))
         evaluated += _baselines(teacher, trunk, random=random, pixels=pixels)
-        datasets = list(_sets(rows, sets, ultrabench or [], limit))
         store, effort = cache or out / "cache", Effort(seeds=seeds)
         centre = [] if centre_on_set else corpus
         plan = EvaluationPlan(
@@ -114,6 +116,17 @@ def evaluate(
     for folder in state_in or []:
         write_benchmark(folder, benchmark_of(document))
     log.info("evaluated", extra={"shipped": document["shipped"], "report": str(report)})
+
+
+def _run_encoder(
+    run: Path, config_name: str, corpus: list[ManifestRow], datasets: list[EvaluationSet]
+) -> FrameEncoder:
+    """The student of a run, with a read-out that the corpus fits: it may not know the sets."""
+    tested = [row for dataset in datasets for row in dataset.rows if row.use == "bench"]
+    config = load_config(config_name)
+    learnt_from = corpus_rows(corpus, config)
+    check_disjoint(learnt_from, tested)
+    return known.checkpoint(run, load_frames(learnt_from), config)
 
 
 def _baselines(

@@ -6,9 +6,12 @@ from typing import Annotated
 
 import typer
 
+from service.arrays import Pixels
+from service.errors import InputError
 from service.imaging.formats.decode import decode
-from training.bundle.export import ExportFacts, copy_precisions, load_student
+from training.bundle.export import ExportFacts, copy_precisions, load_run
 from training.bundle.export import export as write_bundle
+from training.catalogue.leaks import read_apart
 from training.catalogue.manifest import MAX_PIXELS, corpus_facts, load_frames, read_manifest
 from training.commands.options import (
     SHIPPED_CONFIG,
@@ -16,8 +19,10 @@ from training.commands.options import (
     ManifestPath,
     NearDuplicateCosine,
     RunFolder,
+    UnseenFrames,
 )
 from training.distil.config import load_config
+from training.distil.runs import corpus_rows
 
 log = logging.getLogger("training")
 GOLDEN_FRAMES = 6
@@ -36,29 +41,49 @@ def export(
     config_name: ConfigName = SHIPPED_CONFIG,
     version: Annotated[str, typer.Option(help="Version of the encoder.")] = "0.1.0",
     interim: Annotated[bool, typer.Option(help="Say that it is a stand-in.")] = True,
-    unseen: Annotated[int, typer.Option(help="Bench frames to measure fidelity on.")] = 256,
+    unseen: UnseenFrames = 256,
     near_duplicate_cosine: NearDuplicateCosine = None,
 ) -> None:
-    """Write the encoder bundle of a finished run, and the part of it that ships."""
+    """Write the encoder bundle of a finished run, and the part of it that ships.
+
+    Raises:
+        Conflict: the corpus, on which the read-out is fitted, knows an evaluation frame.
+        InputError: no corpus, bench or golden frames, or a run of another configuration.
+    """
     config = load_config(config_name)
-    rows = read_manifest(manifest)
-    corpus = [row for row in rows if row.use == "corpus"]
-    bench = [row for row in rows if row.use == "bench"]
+    corpus, bench = read_apart(read_manifest(manifest))
+    corpus = corpus_rows(corpus, config)
     bench = bench[:: max(1, len(bench) // unseen)][:unseen]
     facts = ExportFacts(
         version, interim, corpus_facts(corpus), teacher, initial, near_duplicate_cosine
     )
-    files = sorted(golden.rglob("*.png"))
-    samples = [decode(f.read_bytes(), max_pixels=MAX_PIXELS).pixels_HW for f in files]
+    samples = golden_frames(golden)
+    if not corpus or not bench:
+        raise InputError("expected corpus frames and bench frames in the manifest")
+    student, ran = load_run(run, config)
     full = write_bundle(
-        load_student(run / "checkpoint.pt", config.student),
+        student,
         config,
         corpus=load_frames(corpus),
         unseen=load_frames(bench),
-        golden=samples[:: max(1, len(samples) // GOLDEN_FRAMES)][:GOLDEN_FRAMES],
+        golden=samples,
         facts=facts,
         out=out,
+        ran=ran,
     )
     precisions = (full.default_precision, "fp16")
     encoder_id = copy_precisions(out, shipped, facts, precisions=precisions).encoder_id
     log.info("exported", extra={"encoder_id": encoder_id, **full.about["fidelity"]})
+
+
+def golden_frames(folder: Path) -> list[Pixels]:
+    """A few of the PNG frames of a folder, uint8 (H, W) each.
+
+    Raises:
+        InputError: it holds none, or one does not decode.
+    """
+    files = sorted(folder.rglob("*.png"))
+    if not files:
+        raise InputError("expected PNG frames in the folder of golden frames")
+    frames = [decode(f.read_bytes(), max_pixels=MAX_PIXELS).pixels_HW for f in files]
+    return frames[:: max(1, len(frames) // GOLDEN_FRAMES)][:GOLDEN_FRAMES]

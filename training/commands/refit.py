@@ -6,17 +6,13 @@ from pathlib import Path
 
 from service.embedding.bundle import SHIPPED_BUNDLE, Manifest, read_manifest
 from service.errors import InputError
-from service.imaging.formats.decode import decode
 from training.bundle.export import ExportFacts, copy_precisions
-from training.catalogue.manifest import (
-    MAX_PIXELS,
-    corpus_facts,
-    load_frames,
-)
+from training.catalogue.leaks import read_apart
+from training.catalogue.manifest import corpus_facts, load_frames
 from training.catalogue.manifest import (
     read_manifest as read_rows,
 )
-from training.commands.export import GOLDEN_FRAMES
+from training.commands.export import golden_frames
 from training.commands.options import (
     BundleFolder,
     EncoderVersion,
@@ -76,14 +72,14 @@ def read_inputs(
         near_duplicate_cosine: of the new bundle; None = that of the source.
 
     Raises:
-        InputError: a manifest or frame cannot be read, or ``golden`` holds no PNG frame.
+        Conflict: the corpus knows an evaluation frame, its subject or its likeness.
+        InputError: a manifest or frame cannot be read, the manifest has no corpus or no bench
+            frames, or ``golden`` holds no PNG frame.
     """
-    files = sorted(golden.rglob("*.png"))
-    if not files:
-        raise InputError("expected PNG frames in the folder of golden frames")
-    rows = read_rows(manifest)
-    corpus = [row for row in rows if row.use == "corpus"]
-    bench = [row for row in rows if row.use == "bench"]
+    samples = golden_frames(golden)
+    corpus, bench = read_apart(read_rows(manifest))
+    if not corpus or not bench:
+        raise InputError("expected corpus frames and bench frames in the manifest")
     bench = bench[:: max(1, len(bench) // unseen)][:unseen]
     before = read_manifest(source)
     facts = ExportFacts(
@@ -94,13 +90,7 @@ def read_inputs(
         before.about["initial_weights"],
         before.near_duplicate_cosine if near_duplicate_cosine is None else near_duplicate_cosine,
     )
-    samples = [decode(f.read_bytes(), max_pixels=MAX_PIXELS).pixels_HW for f in files]
-    data = RefitData(
-        corpus,
-        load_frames(bench),
-        samples[:: max(1, len(samples) // GOLDEN_FRAMES)][:GOLDEN_FRAMES],
-    )
-    return data, facts
+    return RefitData(corpus, load_frames(bench), samples), facts
 
 
 def only_of(before: Manifest, data: RefitData, facts: ExportFacts) -> tuple[RefitData, ExportFacts]:

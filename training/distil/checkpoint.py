@@ -97,6 +97,17 @@ def read_student(path: Path) -> dict[str, torch.Tensor]:
     return weights
 
 
+def read_settings(path: Path) -> dict[str, Any] | None:
+    """Settings of the run of a checkpoint, as ``DistillConfig.to_json`` gave them, if it has any.
+
+    Raises:
+        InputError: missing or damaged.
+    """
+    stored = read_saved(path).get("config")
+    settings: dict[str, Any] | None = None if stored is None else json.loads(stored)
+    return settings
+
+
 def _check_same(stored: dict[str, Any], current: dict[str, Any]) -> None:
     differing = sorted(
         name for name in {*stored, *current} - set(_FREE) if stored.get(name) != current.get(name)

@@ -73,7 +73,8 @@ class DistillConfig:
         learning_rate: peak, after ``warmup`` of all steps, then cosine to 0.
         head_rate: learning rate of the heads, which start from nothing, in units of the student's.
         weight_decay: of weights that are matrices; none on norms and biases.
-        mixup: both parameters of the Beta distribution of the one share per batch; 0 = none.
+        mixup: both parameters of the Beta distribution of the one share per batch; 0 = none, as
+            in cached runs.
         spec: how the student wants its input while it learns.
         serve_px: side of its input when it is served; 0 = as it learnt. Smaller is faster.
         readout: how maps become the embedding.
@@ -124,6 +125,9 @@ class DistillConfig:
             ),
             "expected batch, epochs and views of at least 1 and steps of 0 or more": (
                 min(self.batch, self.epochs, self.views) >= 1 and self.steps >= 0
+            ),
+            "expected no mixup in a cached run, whose views are stored; or use mode online": (
+                self.mode != "cached" or self.mixup == 0
             ),
             "expected at least one teacher": bool(self.teachers),
             "expected at least one loss with a weight above 0": (

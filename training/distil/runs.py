@@ -16,7 +16,7 @@ from training.catalogue.contents import (
     content_of_frames,
     write_whole,
 )
-from training.catalogue.leaks import check_disjoint
+from training.catalogue.leaks import check_disjoint, corpus_and_bench
 from training.catalogue.manifest import ManifestRow, load_frames, read_manifest
 from training.catalogue.simulator import SCENES, samples
 from training.distil.checkpoint import CHECKPOINT_NAME
@@ -63,7 +63,7 @@ def corpus_frames(manifest: Path | None, config: DistillConfig, limit: int) -> S
     """Corpus frames of a manifest, of the configured sets if it names any.
 
     Raises:
-        InputError: no manifest, or no such frames in it.
+        InputError: no manifest, no such frames in it, or a row of neither corpus nor bench.
         Conflict: a frame that the manifest evaluates on, its subject or its likeness is among them.
     """
     if manifest is None:
@@ -72,7 +72,7 @@ def corpus_frames(manifest: Path | None, config: DistillConfig, limit: int) -> S
     rows = corpus_rows(named, config, limit)
     if not rows:
         raise InputError(f"{manifest.name} names no corpus frames of this configuration")
-    bench = [row for row in named if row.use == "bench"]
+    bench = corpus_and_bench(named)[1]
     if bench and is_first():  # one process of a run reads and hashes every file, not all of them
         check_disjoint(rows, bench)
     return load_frames(rows) if config.mode == "cached" else DecodedFrames(rows)

@@ -25,7 +25,7 @@ from service.embedding.bundle import (
 )
 from service.errors import InputError
 from service.imaging.analysis.preprocess import PreprocessSpec
-from training.bundle.export import encoder_inputs, fit_student_readout, load_student, serving_config
+from training.bundle.export import encoder_inputs, fit_student_readout, load_run, serving_config
 from training.bundle.onnx_files import OUTPUTS, open_network
 from training.distil.checkpoint import CHECKPOINT_NAME
 from training.distil.config import DistillConfig
@@ -241,8 +241,8 @@ def checkpoint(run: Path, corpus: Frames, config: DistillConfig) -> TorchEncoder
         InputError: the folder holds no finished run of ``config``, or too few corpus frames.
     """
     path = run / CHECKPOINT_NAME
+    student, _ = load_run(run, config)
     config = serving_config(config)
-    student = load_student(path, config.student)
     readout = fit_student_readout(student, corpus, config)
     network = PooledStudent(student, readout).eval()
     fitted = hashlib.sha256(readout.weights_DK.tobytes()).hexdigest()

@@ -58,6 +58,7 @@ def test_an_unknown_name_is_refused(name: str) -> None:
     "fields",
     [
         {"mode": "sometimes"},
+        {"mode": "cached", "mixup": 0.2},
         {"mode": "cached", "student": StudentConfig(train="all")},
         {"student": StudentConfig(train="stage2")},
         {"batch": 0},
@@ -175,3 +176,10 @@ def test_one_process_of_a_run_looks_for_leaks(
     monkeypatch.setenv("RANK", "0")
     with pytest.raises(Conflict):
         corpus_frames(path, config, 0)
+
+
+def test_a_frame_of_a_use_that_nobody_guards_is_refused(tmp_path: Path) -> None:
+    config = DistillConfig(teachers=(TeacherConfig("test_vit"),))
+    rows = "a.png,corpus,mine,,p1,,CC0,0\na.png,Bench,theirs,x,p3,,CC0,0\n"
+    with pytest.raises(InputError, match="expected a use of corpus or bench, got 'Bench' in 1"):
+        corpus_frames(manifest_of(tmp_path, rows), config, 0)
