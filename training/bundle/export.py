@@ -106,7 +106,7 @@ def load_run(run: Path, config: DistillConfig) -> tuple[AnyBackbone, dict[str, A
 
 def _given(settings: dict[str, Any], name: str) -> Any:
     """A setting, of the student without its initial weights: a command line may have given them."""
-    value = settings.get(name)
+    value: Any = settings.get(name)
     return {k: v for k, v in value.items() if k != "weights"} if name == "student" else value
 
 
