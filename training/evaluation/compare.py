@@ -10,11 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from service.arrays import Doubles
+from service.arrays import Doubles, Ints
 from service.fewshot.uncertainty.intervals import (
     Estimate,
     estimate,
+    few_groups_factor,
     group_resamples,
+    mean_of_present,
+    mean_of_shares,
     ratio,
 )
 from training.evaluation.protocol import LabelledSet, Strings, balanced_accuracy
@@ -60,11 +63,14 @@ class HeldOutPredictions:
         return balanced_accuracy(self.labelled.labels_N[self.rows], self.predictions)
 
 
-def resampled_scores(held_out: HeldOutPredictions) -> Doubles:
-    """Balanced accuracy, percent, of the set and of R bootstrap resamples of its groups; (R + 1,).
+def resampled_recalls(held_out: HeldOutPredictions) -> tuple[Doubles, Ints]:
+    """Recall of each class in the set and in R bootstrap resamples of its groups, (R + 1, C).
 
-    The groups drawn are the same for every encoder, so differences are paired. A class that a
-    resample misses is left out of its mean.
+    The groups drawn are the same for every encoder, so differences are paired. NaN where a
+    resample misses a class.
+
+    Returns:
+        The recalls, 0 to 1, and how many groups each class has, (C,).
     """
     truth_N = held_out.labelled.labels_N[held_out.rows]
     groups_N = np.unique(held_out.labelled.groups_N[held_out.rows], return_inverse=True)[1]
@@ -74,21 +80,40 @@ def resampled_scores(held_out: HeldOutPredictions) -> Doubles:
     np.add.at(totals_GC, groups_N, true_NC)
     np.add.at(right_GC, groups_N, right_NC)
     times_RG = group_resamples(groups_N, resamples=RESAMPLES)
-    scores_R: Doubles = 100 * np.nanmean(ratio(times_RG @ right_GC, times_RG @ totals_GC), axis=1)
-    return scores_R
+    recalls_RC = ratio(times_RG @ right_GC, times_RG @ totals_GC)
+    return recalls_RC, (totals_GC > 0).sum(0)
 
 
 def over_groups(held_out: Sequence[HeldOutPredictions]) -> Estimate:
-    """Mean over sets with a percentile interval over resampled groups."""
-    return estimate(np.mean([resampled_scores(predictions) for predictions in held_out], axis=0))
+    """Mean over sets, percent, with the interval that their groups leave.
+
+    Of each set it is that of the service: wider for few groups, and open where all are right.
+    """
+    return _mean_of_sets([mean_of_shares(*resampled_recalls(one)) for one in held_out])
 
 
 def paired_over_groups(
     ours: Sequence[HeldOutPredictions], theirs: Sequence[HeldOutPredictions]
 ) -> Estimate:
-    """Mean over sets of (ours - theirs), interval over resampled groups."""
-    differences = [
-        resampled_scores(mine) - resampled_scores(other)
-        for mine, other in zip(ours, theirs, strict=True)
-    ]
-    return estimate(np.mean(differences, axis=0))
+    """Mean over sets of (ours - theirs), points, with an interval that is wider for few groups."""
+    return _mean_of_sets(
+        [_difference(mine, other) for mine, other in zip(ours, theirs, strict=True)]
+    )
+
+
+def _difference(mine: HeldOutPredictions, other: HeldOutPredictions) -> Estimate:
+    my_recalls_RC, groups_C = resampled_recalls(mine)
+    gains_RC = my_recalls_RC - resampled_recalls(other)[0]
+    found = estimate(mean_of_present(gains_RC))
+    wider = few_groups_factor(int(groups_C[groups_C > 0].min(initial=int(groups_C.max()))))
+    below, above = max(0.0, found.value - found.low), max(0.0, found.high - found.value)
+    return Estimate(found.value, found.value - wider * below, found.value + wider * above)
+
+
+def _mean_of_sets(shares: Sequence[Estimate]) -> Estimate:
+    """The mean of independent shares in percent (MOVER, as in ``service.fewshot``)."""
+    value = 100 * float(np.mean([one.value for one in shares]))
+    below = np.linalg.norm([one.value - one.low for one in shares])
+    above = np.linalg.norm([one.high - one.value for one in shares])
+    reach = 100 / len(shares)
+    return Estimate(value, float(value - reach * below), float(value + reach * above))

@@ -100,6 +100,40 @@ def test_group_intervals_hold_the_score_and_pairs_of_equals_differ_by_nothing(
     assert (same.value, same.low, same.high) == (0, 0, 0)
 
 
+def drawn(rng: np.random.Generator, groups: tuple[int, int], frames: int) -> HeldOutPredictions:
+    """A set of two classes whose groups are right by chances of their own, 0.75 in the mean."""
+    labels = np.repeat(["a", "b"], np.multiply(groups, frames))
+    numbers = np.repeat(np.arange(sum(groups)), frames)
+    right_N = rng.random(len(labels)) < rng.beta(2.25, 0.75, sum(groups))[numbers]
+    labelled = LabelledSet("drawn", labels, numbers.astype(str), np.zeros(len(labels), bool))
+    predictions = np.where(right_N, labels, np.where(labels == "a", "b", "a"))
+    return HeldOutPredictions(labelled, np.arange(len(labels)), predictions)
+
+
+@pytest.mark.parametrize("sets", [1, 3])
+def test_intervals_over_few_groups_cover_the_truth_about_as_often_as_they_say(sets: int) -> None:
+    rng = np.random.default_rng(0)
+    covered = differed = 0
+    for _ in range(150):  # a standard error of 1.8 points; the percentiles alone gave 0.89 to 0.91
+        ours, theirs = ([drawn(rng, (5, 12), 20) for _ in range(sets)] for _ in range(2))
+        found, gain = over_groups(ours), paired_over_groups(ours, theirs)
+        covered += found.low <= 75 <= found.high
+        differed += gain.low <= 0 <= gain.high
+    assert 0.93 < covered / 150 <= 1
+    assert 0.93 < differed / 150 <= 1
+
+
+def test_five_groups_that_are_all_right_leave_open_how_good_an_encoder_is() -> None:
+    labels = np.repeat(["a", "b"], 50)
+    groups = np.repeat(np.arange(10), 10).astype(str)
+    labelled = LabelledSet("easy", labels, groups, np.zeros(100, bool))
+    found = over_groups([HeldOutPredictions(labelled, np.arange(100), labels)])
+    assert (found.value, found.high) == (100, 100)
+    assert 40 < found.low < 70
+    many = LabelledSet("easy", labels, np.arange(100).astype(str), np.zeros(100, bool))
+    assert over_groups([HeldOutPredictions(many, np.arange(100), labels)]).low > 93
+
+
 def test_frames_of_one_group_widen_the_interval(labelled: LabelledSet) -> None:
     rows = np.arange(len(labelled.labels_N))
     right_N = np.repeat(np.random.default_rng(0).random(len(rows) // 2) < 0.6, 2)
