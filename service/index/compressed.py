@@ -4,11 +4,13 @@ Rows are rotated at random and quantised to two bits per number, relative to the
 thousand centroids (extended RaBitQ, Gao et al., SIGMOD 2025, in inverted lists; decision 0015).
 Ids are positions in a segment. A built index does not change.
 
-Shape suffixes: N rows, B rows of a block, Q queries, R candidates, D embedding width, C centroids.
+Shape suffixes: N rows, B rows of a block, Q queries, R candidates, D embedding width, C centroids,
+P allowed rows, L lists that are looked through.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ BITS = 2
 TRAIN_PER_LIST = 20
 TRAIN_STEPS = 8
 ADD_ROWS = 8192
+LISTS_AT_ONCE = 128  # between two checks of the limit on mapped bytes
 SEED = 1234
 
 Take = Callable[[Ids], Floats]  # positions -> rows
@@ -77,6 +80,52 @@ class CompressedIndex:
         limit_mapped_bytes()
         candidates_QR: Ids = near_QR
         return candidates_QR
+
+    def widening(self, query_D: Floats, depth: int, allowed_P: Ids) -> Iterator[Ids]:
+        """Candidates among allowed positions, in steps that look ever farther from the query.
+
+        Only lists that hold an allowed row are looked through. The first step takes
+        ``self.probes`` of them, or more until they hold the share of the allowed rows that so many
+        lists hold of all rows. Every further step takes as many lists as all before it.
+
+        Args:
+            depth: candidates of each ``LISTS_AT_ONCE`` lists.
+
+        Yields:
+            Positions, int64 (R,), none twice.
+        """
+        faiss.omp_set_num_threads(1)  # for this thread: parallel searches share the cores
+        inverted = faiss.extract_index_ivf(self._index)
+        rotation: Any = faiss.downcast_VectorTransform(self._index.chain.at(0))
+        turned_1D = rotation.apply(query_D[None])
+        distances_1C, order_1C = inverted.quantizer.search(turned_1D, inverted.nlist)
+        allowed_C = np.bincount(self._lists_by_row[allowed_P], minlength=inverted.nlist)
+        has_allowed_C = allowed_C[order_1C[0]] > 0
+        lists_L, distances_L = order_1C[0][has_allowed_C], distances_1C[0][has_allowed_C]
+        share = min(1.0, self.probes / inverted.nlist) * len(allowed_P)
+        enough = int(np.searchsorted(np.cumsum(allowed_C[lists_L]), share)) + 1
+        start, end = 0, max(self.probes, enough)
+        selector = faiss.IDSelectorBitmap(_bits_of(allowed_P, self._index.ntotal))  # type: ignore[call-arg, arg-type]
+        while start < len(lists_L):
+            parts = []
+            for first in range(start, min(end, len(lists_L)), LISTS_AT_ONCE):
+                part = slice(first, min(first + LISTS_AT_ONCE, end))
+                near = (lists_L[part], distances_L[part])
+                parts.append(_among_lists(inverted, turned_1D, depth, near, selector))
+                limit_mapped_bytes()
+            yield np.concatenate(parts)
+            start, end = end, 2 * end
+
+    @cached_property
+    def _lists_by_row(self) -> npt.NDArray[np.int32]:
+        """The list of each position."""
+        lists: Any = faiss.extract_index_ivf(self._index).invlists
+        list_of_N = np.empty(self._index.ntotal, np.int32)
+        for number in range(lists.nlist):
+            if size := lists.list_size(number):
+                list_of_N[faiss.rev_swig_ptr(lists.get_ids(number), size)] = number
+                limit_mapped_bytes()
+        return list_of_N
 
     def write(self, path: Path) -> None:
         """Write the file without a copy in memory. Raises OSError."""
@@ -144,6 +193,26 @@ def _copy_centroids(inverted: Any) -> None:
     inverted.quantizer = in_memory
     in_memory.this.disown()
     in_file.this.own(True)
+
+
+def _bits_of(positions_P: Ids, rows: int) -> npt.NDArray[np.uint8]:
+    """A bit per row, least significant first: 1 = among the positions."""
+    is_among_N = np.zeros(rows, np.bool_)
+    is_among_N[positions_P] = True
+    return np.packbits(is_among_N, bitorder="little")
+
+
+def _among_lists(
+    inverted: Any, turned_1D: Floats, depth: int, near: tuple[Ids, Floats], selector: Any
+) -> Ids:
+    """Positions of the candidates in some lists, given with the distances of their centroids."""
+    numbers_L, distances_L = (np.ascontiguousarray(array) for array in near)
+    positions_R, scores_R = np.empty(depth, np.int64), np.empty(depth, np.float32)
+    options: Any = faiss.SearchParametersIVF(nprobe=len(numbers_L), sel=selector)  # type: ignore[call-arg]
+    given = [faiss.swig_ptr(array) for array in (numbers_L, distances_L, scores_R, positions_R)]
+    # The wrapper of FAISS for Python refuses options.
+    inverted.search_preassigned_c(1, faiss.swig_ptr(turned_1D), depth, *given, False, options)
+    return positions_R[positions_R >= 0]
 
 
 def _centroids(take: Take, rows: int, lists: int, stopping: Callable[[], bool]) -> Floats:

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from service.arrays import Floats
 from service.errors import IndexDamaged
 from service.index import compressed
 from service.index import segment_files as files
 from service.index.compressed import CompressedIndex
-from service.index.neighbours import Ids, Neighbours, best
+from service.index.neighbours import NO_IDS, NO_SCORES, Ids, Neighbours, best, merged
 from service.index.vector_file import VectorFile
 
 # Up to this number of rows an exact scan is as fast as the index (docs/measurements/search.md).
@@ -122,17 +121,24 @@ class Segment:
     ) -> list[Neighbours]:
         """The k best alive rows per query; ``allowed_ids`` are sorted.
 
-        A few allowed rows are scanned exactly. Many are scanned exactly when the compressed index
-        returns too few candidates, so that no row that a filter allows is lost.
+        A few allowed rows are scanned exactly, and all when the compressed index returns too few
+        candidates, so that no row that a filter allows is lost. Rows of a filter may lie far from
+        the query, so lists are looked through until farther ones do not change the answer.
         """
         positions_P = None if allowed_ids is None else self.positions_of(allowed_ids)
         allowed_rows = len(self) if positions_P is None else len(positions_P)
         depth = _candidates(k)
         few = max(depth, 0 if positions_P is None else EXACT_ALLOWED)
         exact |= allowed_rows <= few or 4 * depth > self.manifest.rows
-        if self.compressed is None or exact:
+        index = self.compressed
+        if index is None or exact:
             return self._with_ids(self._scan(queries_QD, k, positions_P))
-        near_QR = self.compressed.search(queries_QD, depth, self._allowed_bits(positions_P))
+        if positions_P is not None:
+            return self._with_ids(
+                [self._widened(index, query_D, k, positions_P) for query_D in queries_QD]
+            )
+        bits = self._alive_bits if self.removed else None
+        near_QR = index.search(queries_QD, depth, bits)
         full = (near_QR >= 0).sum(1) >= depth
         answers = [
             self._reranked(self._alive(near_R[near_R >= 0]), query_D, k)
@@ -140,10 +146,25 @@ class Segment:
         ]
         if not full.all():
             short = np.flatnonzero(~full)
-            scanned = self._scan(queries_QD[short], k, positions_P)
+            scanned = self._scan(queries_QD[short], k, None)
             for number, answer in zip(short, scanned, strict=True):
                 answers[number] = answer
         return self._with_ids(answers)
+
+    def _widened(
+        self, index: CompressedIndex, query_D: Floats, k: int, allowed_P: Ids
+    ) -> Neighbours:
+        """The k best of the allowed positions: from ever more lists, until no more change them."""
+        best_K = Neighbours(NO_IDS, NO_SCORES)
+        for near_R in index.widening(query_D, _candidates(k), allowed_P):
+            before_K = best_K
+            found_K = self._reranked(self._alive(near_R), query_D, k)
+            best_K = merged([before_K, found_K], k)
+            if len(best_K.row_ids_K) == k and np.array_equal(best_K.row_ids_K, before_K.row_ids_K):
+                break
+        if len(best_K.row_ids_K) < k:
+            (best_K,) = self._scan(query_D[None], k, self._alive(allowed_P))
+        return best_K
 
     def _alive(self, positions_P: Ids) -> Ids:
         return positions_P[self.alive_N[positions_P]]
@@ -155,14 +176,6 @@ class Segment:
         if positions_P is None:
             positions_P = np.flatnonzero(self.alive_N).astype(np.int64)
         return self._rows.scan(positions_P, queries_QD, k)
-
-    def _allowed_bits(self, positions_P: Ids | None) -> npt.NDArray[np.uint8] | None:
-        """A bit per row, 1 = allowed; None = all rows are."""
-        if positions_P is None:
-            return self._alive_bits if self.removed else None
-        allowed_N = np.zeros(self.manifest.rows, np.bool_)
-        allowed_N[positions_P] = True
-        return np.packbits(allowed_N, bitorder="little")
 
     def _with_ids(self, answers: list[Neighbours]) -> list[Neighbours]:
         """Positions -> row ids; both ascend together, so that ties stay in order."""

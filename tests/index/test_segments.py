@@ -9,6 +9,7 @@ import pytest
 
 from service.index import segment_files
 from service.index.compressed import PROBES
+from service.index.segment import EXACT_ALLOWED
 from service.index.segment_builder import TRIED_PROBES, open_all
 from service.index.vector_index import EmbeddingIndex
 from tests.index.clustered_rows import (
@@ -76,6 +77,28 @@ def test_a_filter_that_lets_many_through_is_kept_and_still_finds_enough(tmp_path
             assert len(near.row_ids_K) == 10
             hits += int((near.scores_K >= scores[-1] - 1e-6).sum())
         assert hits >= 0.95 * 200
+
+
+@pytest.mark.parametrize("strays", [0, 0.01])
+def test_a_filter_finds_the_nearest_of_its_rows_although_all_lie_far_from_a_query(
+    tmp_path: Path, strays: float
+) -> None:
+    """As the scans of one class do, with or without some wrong labels near the query."""
+    rows, queries = clustered(60_000), clustered(40, seed=2)
+    index = small_index(tmp_path)
+    put(index, np.arange(60_000), rows)
+    built(index)
+    near_others = (rows @ rows[:100].T).max(1) > 0.6  # of a hundred frames and all like them
+    is_stray = np.random.default_rng(3).random(60_000) < strays
+    allowed = np.flatnonzero(near_others | is_stray)
+    assert EXACT_ALLOWED < len(allowed) < 30_000
+    best = np.sort(queries @ rows[allowed].T, axis=1)[:, -10:]
+    found = index.search(queries, k=10, encoder_id="enc_a", allowed_ids=allowed)
+    pairs = zip(found, best, strict=True)
+    hits = [int((near.scores_K >= scores[0] - 1e-6).sum()) for near, scores in pairs]
+    assert all(len(near.row_ids_K) == 10 for near in found)
+    assert np.mean(hits) >= 9.5
+    assert min(hits) >= 7
 
 
 def test_new_rows_are_found_at_once_and_removed_ones_never_again(filled) -> None:
