@@ -135,6 +135,27 @@ def nearest(store: Stored, query_D: np.ndarray, k: int = 10, where=EVERYTHING) -
 # exact search ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("share", ["half", "all"])
+def test_copies_of_few_vectors_hide_no_row_that_is_nearer(store: Stored, share: str) -> None:
+    """Such as black frames of many patients, or the same pictures under many names."""
+    plain_ND, noise_ND = drawn(1, 4000), np.random.default_rng(5).normal(size=(60, DIM))
+    rows_ND = np.repeat(plain_ND[::40], 40, axis=0)
+    if share == "half":
+        rows_ND = plain_ND.copy()
+        rows_ND[::2] = plain_ND[0]
+    store.add(rows_ND)
+    store.build()
+    queries_QD = unit(np.concatenate([plain_ND[::67] + 0.1 * noise_ND, drawn(2, 60)]))
+    for where, every in ((EVERYTHING, 1), (FILTERS["50 %"][0], 2)):
+        hits = []
+        for query_D in queries_QD:
+            found = store.search.search(OURS, NAME, query_D, k=10, where=where)
+            best = np.sort(rows_ND[::every] @ query_D)[-10:]
+            hits.append(int((found.scores_K >= best[0] - 1e-5).sum()))
+        assert min(hits) >= 2
+        assert np.mean(hits) >= 9
+
+
 def test_half_precision_moves_a_score_by_less_than_the_bound(store):
     rng = np.random.default_rng(0)
     kinds = [rng.normal(size=(50, 1024)), rng.standard_cauchy(size=(50, 1024))]

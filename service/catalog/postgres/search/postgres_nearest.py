@@ -23,6 +23,7 @@ from service.catalog.postgres.postgres_database import Connection
 from service.catalog.vector_search import NearestRows
 from service.errors import InputError
 
+COPIES_IN_NODE = 10  # HNSW_HEAPTIDS of pgvector
 SLACK = 16  # candidates beyond k; a second statement is rare with so many
 _HALF_UNIT = 2.0**-11  # of half precision: the largest relative error of a rounding
 _HALF_TINY = 2.0**-25  # the largest error of numbers below 2**-14
@@ -80,6 +81,11 @@ class Scored:
     def nothing(cls) -> "Scored":
         """No candidates."""
         return cls(np.empty(0, np.int64), np.empty(0, np.float64), np.empty(0, np.float32))
+
+    @property
+    def are_copies(self) -> bool:
+        """Whether the vectors have more copies than a node of the graph holds, at the mean."""
+        return len(np.unique(self.halves_N)) * COPIES_IN_NODE < len(self.halves_N)
 
     def first(self, k: int) -> NearestRows:
         """The k best."""

@@ -6,6 +6,10 @@ by an exact one.
 - No partition, or few rows: exact.
 - A filter that few rows pass: their ids from the indexes of the filter, then exact among them.
 - Otherwise the nearest rows of the partition that pass, and with them the later rows exactly.
+
+Many copies of one vector are linked to each other in the graph and to little else. A search that
+meets them may end among them although other rows are nearer. So an answer of the partition does not
+count if most of it are copies, or if it has fewer rows than the partition could give.
 """
 
 from collections.abc import Iterator
@@ -121,10 +125,10 @@ class PostgresRanking:
         tail = self._tail(search, part, k)
         for count in _counts(part, k + SLACK):
             search.prepare(_ef_search(part, count))
-            found = best_of([search.near(part, count, k=count), tail], k)
-            if len(found.row_ids_K) == k:
+            near = search.near(part, count, k=count)
+            if len(near.row_ids_N) == count and not near.are_copies:
                 self.is_exact = False
-                return found
+                return best_of([near, tail], k)
         return search.exact(k).first(k)
 
     def _filtered(self, search: NearestSearch, part: Part, k: int, where: Fragment) -> NearestRows:
@@ -136,7 +140,7 @@ class PostgresRanking:
         for count in _counts(part, max(EF_SEARCH, NEAR_PER_HIT * k)):
             search.prepare(_ef_search(part, count))
             near = search.near(part, count, k=wanted, where=where)
-            if len(near.row_ids_N) >= wanted:
+            if len(near.row_ids_N) >= wanted and not near.are_copies:
                 self.is_exact = False
                 return best_of([near, tail], k)
             if self._are_few(search, where, MAX_FEW):
