@@ -34,7 +34,7 @@ from typing import Any
 import gallery_vectors
 import numpy as np
 import search_engines
-from gallery_vectors import CACHE, Floats
+from gallery_vectors import Floats, cache_folder
 from harness import argument_parser, write_report
 
 QUERIES, K, FILTER_EVERY = 500, 10, 100
@@ -48,7 +48,7 @@ KEYS = (
 
 def write_gallery(rows: int) -> Path:
     """The gallery as a file of float32 rows; a longer one that is there already is used."""
-    path = CACHE / "gallery.f32"
+    path = cache_folder() / "gallery.f32"
     dim = 1024
     if path.exists() and path.stat().st_size >= 4 * dim * rows:
         return path
@@ -61,14 +61,14 @@ def write_gallery(rows: int) -> Path:
 
 def write_truth(rows: int) -> Path:
     """Queries, and the exact 10 best scores of each, unfiltered and of every 100th row."""
-    path = CACHE / f"truth-{rows}.npz"
+    path = cache_folder() / f"truth-{rows}.npz"
     if path.exists():
         return path
     _, queries_QD = gallery_vectors.split(gallery_vectors.real_vectors())
     queries_QD = queries_QD[:QUERIES]
     best = np.full((QUERIES, K), -1, np.float32)
     best_filtered = best.copy()
-    for start, rows_BD in search_engines.gallery_blocks(CACHE / "gallery.f32", rows):
+    for start, rows_BD in search_engines.gallery_blocks(cache_folder() / "gallery.f32", rows):
         scores_QB = queries_QD @ rows_BD.T
         best = _top(np.hstack([best, scores_QB]))
         kept = (np.arange(start, start + len(rows_BD)) % FILTER_EVERY) == 0
@@ -87,7 +87,7 @@ def run_engine(
     """One engine in a process of its own; what it printed, or why it did not run."""
     command = [python, str(Path(__file__).with_name("search_engines.py")), engine, str(rows)]
     command += [
-        str(CACHE),
+        str(cache_folder()),
         str(folder),
         f"{min_recall:.4f}",
         "--json",
@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--engine", choices=("ours", "postgres"), default="ours")
     parser.add_argument("--engines", help="beside it; flat,hnsw,lancedb if it is ours, else none")
     parser.add_argument("--peer-python", help="one that has lancedb")
-    parser.add_argument("--folder", type=Path, default=CACHE / "engines")
+    parser.add_argument("--folder", type=Path, help="of the engines' own files")
     parser.add_argument("--keep", action="store_true", help="keep our index for the next run")
     arguments = parser.parse_args()
     sizes = [int(size) for size in arguments.sizes.split(",")]
@@ -164,14 +164,14 @@ def main() -> None:
                 arguments.engine,
                 engines,
                 peer,
-                arguments.folder,
+                arguments.folder or cache_folder() / "engines",
                 keep=arguments.keep,
             )
         )
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     around_ND, queries_QD = gallery_vectors.split(gallery_vectors.real_vectors())
     drawn_rows = min(max(sizes), search_engines.BLOCK_ROWS)
-    _, drawn_ND = next(search_engines.gallery_blocks(CACHE / "gallery.f32", drawn_rows))
+    _, drawn_ND = next(search_engines.gallery_blocks(cache_folder() / "gallery.f32", drawn_rows))
     report = {
         "nearest_real_to_query_5_50_95": gallery_vectors.nearest_quantiles(around_ND, queries_QD),
         "nearest_drawn_to_drawn_5_50_95": gallery_vectors.nearest_quantiles(

@@ -1,10 +1,11 @@
 """Vectors for search benchmarks: embeddings of real frames, and a million drawn around them.
 
 The real ones are every frame that ``manifest.csv`` of the shared folder names, embedded once by the
-shipped bundle and cached. Held-out real frames are the queries. The gallery is drawn around the
-others: a real frame, moved a random part of the way to one of its real neighbours, plus noise of
-the covariance by which neighbours differ. So a drawn frame lies about as far from the nearest ones
-as real frames do (``nearest_quantiles`` measures it), and no frame is drawn around a query.
+shipped bundle and cached in a folder of its encoder, with everything that is drawn around them.
+Held-out real frames are the queries. The gallery is drawn around the others: a real frame, moved a
+random part of the way to one of its real neighbours, plus noise of the covariance by which
+neighbours differ. So a drawn frame lies about as far from the nearest ones as real frames do
+(``nearest_quantiles`` measures it), and no frame is drawn around a query.
 
 Shape suffixes: N real frames, B drawn frames of a block, M rows of the noise pool, K neighbours,
 D embedding width.
@@ -19,13 +20,13 @@ import numpy as np
 import numpy.typing as npt
 from harness import required_shared_folder
 
-from service.embedding.bundle import SHIPPED_BUNDLE
+from service.embedding.bundle import SHIPPED_BUNDLE, read_manifest
 from service.embedding.encoder import load_encoder
 from service.imaging.analysis.preprocess import preprocess
 from service.imaging.formats.decode import decode
 
 Floats = npt.NDArray[np.float32]
-CACHE = Path("runs/bench_search")
+CACHES = Path("runs/bench_search")
 BLOCK = 10_000
 NEIGHBOURS = 10
 HELD_OUT = 1000
@@ -33,9 +34,16 @@ POOL = 20_000
 NOISE = 1.0  # in units of the spread between a frame and its nearest one
 
 
+def cache_folder() -> Path:
+    """Of what belongs to the shipped encoder; made if it is not there."""
+    folder = CACHES / read_manifest(SHIPPED_BUNDLE).encoder_id
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def real_vectors() -> Floats:
     """Unit embeddings of every frame of the manifest, in its order; cached after the first run."""
-    cached = CACHE / "real.npy"
+    cached = cache_folder() / "real.npy"
     if cached.exists():
         cached_ND: Floats = np.load(cached, allow_pickle=False)
         return cached_ND
@@ -49,7 +57,6 @@ def real_vectors() -> Floats:
         frame = decode(path.read_bytes(), max_pixels=50_000_000)
         rows.append(encoder.encode(preprocess(frame.pixels_HW[None], encoder.spec))[0])
     real_ND = np.stack(rows).astype(np.float32)
-    CACHE.mkdir(parents=True, exist_ok=True)
     np.save(cached, real_ND, allow_pickle=False)
     return real_ND
 
@@ -61,7 +68,10 @@ def split(real_ND: Floats, *, seed: int = 0) -> tuple[Floats, Floats]:
 
 
 def drawn_blocks(real_ND: Floats, count: int, *, seed: int = 0) -> Iterator[Floats]:
-    """``count`` unit rows around real ones, float32 (B, D) at a time; the same for a seed."""
+    """``count`` unit rows around real ones, float32 (B, D) at a time.
+
+    A seed gives the same rows whatever the count: a longer gallery begins with a shorter one.
+    """
     rng = np.random.default_rng(seed)
     near_NK = _nearest(real_ND)
     apart_ND = real_ND - real_ND[near_NK[:, 0]]
@@ -69,12 +79,12 @@ def drawn_blocks(real_ND: Floats, count: int, *, seed: int = 0) -> Iterator[Floa
     plain_MD = rng.standard_normal((POOL, len(spread_D)), np.float32)
     pool_MD = (plain_MD * spread_D) @ axes_DD
     for start in range(0, count, BLOCK):
-        size = min(BLOCK, count - start)
-        base_B = rng.integers(0, len(real_ND), size)
-        other_B = near_NK[base_B, rng.integers(0, NEIGHBOURS, size)]
-        share_B1 = rng.uniform(0, 1, (size, 1)).astype(np.float32)
+        base_B = rng.integers(0, len(real_ND), BLOCK)
+        other_B = near_NK[base_B, rng.integers(0, NEIGHBOURS, BLOCK)]
+        share_B1 = rng.uniform(0, 1, (BLOCK, 1)).astype(np.float32)
         rows_BD = (1 - share_B1) * real_ND[base_B] + share_B1 * real_ND[other_B]
-        rows_BD += NOISE * _mixed(pool_MD, rng, size)
+        rows_BD += NOISE * _mixed(pool_MD, rng, BLOCK)
+        rows_BD = rows_BD[: count - start]
         yield (rows_BD / np.linalg.norm(rows_BD, axis=1, keepdims=True)).astype(np.float32)
 
 

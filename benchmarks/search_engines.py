@@ -118,12 +118,12 @@ def ours(gallery: Path, rows: int, folder: Path, truth: Any, min_recall: float) 
     while index.build():
         pass
     build_s = None if is_kept else time.perf_counter() - began
-    peak_mb = memory_mb("VmHWM")
+    peak_mb, open_s = memory_mb("VmHWM"), None
     if folder.exists():
         index = EmbeddingIndex(DIM, "enc", **options)
         began = time.perf_counter()
         index.open_files(ids, hashes)
-    open_s = time.perf_counter() - began
+        open_s = time.perf_counter() - began
 
     def ask(query_D: Floats, allowed: Ids | None = None, *, exact: bool = False) -> Ids:
         hits = index.search(query_D[None], k=K, encoder_id="enc", allowed_ids=allowed, exact=exact)
