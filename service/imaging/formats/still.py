@@ -30,6 +30,7 @@ from service.imaging.formats.frames import (
 from service.imaging.formats.limits import DecodeLimits, check_size
 from service.imaging.formats.plain_still import is_plain_png, plain_pixels
 from service.imaging.formats.still_cost import check_scans
+from service.imaging.pixel_data.lost_data import lost_data
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "HEIF", "AVIF", "JPEG2000")
 _STARTS = (b"\x89PNG", b"\xff\xd8", b"BM", b"RIFF", b"GIF8", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
@@ -82,7 +83,8 @@ def read_still(data: bytes, limits: DecodeLimits) -> tuple[ImageInfo, DecodedFra
     Raises:
         UnsupportedFormat: another format, several frames, or a pixel type other than 8- or 16-bit
             integers.
-        CorruptImage: the file is truncated or damaged, or a side is too short.
+        CorruptImage: the file is truncated or damaged, a JPEG has less data than its pixels need,
+            or a side is too short.
         ImageTooLarge: the image exceeds the limit; nothing was decoded.
         DecodeLimit: a JPEG of too many scans; nothing was decoded.
     """
@@ -90,7 +92,8 @@ def read_still(data: bytes, limits: DecodeLimits) -> tuple[ImageInfo, DecodedFra
     check_size(*image.size, limits)
     # Phones write MPO: a JPEG followed by smaller or stereo copies, which is one still.
     is_mpo = image.format == "MPO"
-    if is_mpo or image.format == "JPEG":
+    is_jpeg = is_mpo or image.format == "JPEG"
+    if is_jpeg:
         check_scans(data, *image.size)
     if not is_mpo and _count(image) > 1:
         raise UnsupportedFormat("expected one still frame, got an image of several frames")
@@ -102,6 +105,8 @@ def read_still(data: bytes, limits: DecodeLimits) -> tuple[ImageInfo, DecodedFra
         pixels = stored if stored.ndim == 2 else without_colour(stored)
         # A plain PNG has none, and Pillow would decode the picture to look for it.
         pixels = upright(pixels, 1 if is_plain_png(data) else orientation_of(image))
+    if is_jpeg:
+        _refuse_lost_data(image, data, stored)
     info = ImageInfo(
         format="jpeg" if is_mpo else format_name(image),
         kind="frame",
@@ -111,6 +116,25 @@ def read_still(data: bytes, limits: DecodeLimits) -> tuple[ImageInfo, DecodedFra
     )
     aspect = declared_aspect(image, data) or 1.0
     return replace(info, pixel_aspect=aspect), DecodedFrame(pixels)
+
+
+def _refuse_lost_data(image: Image.Image, data: bytes, stored: Pixels | None) -> None:
+    """Raises CorruptImage: libjpeg made up a part of the picture.
+
+    Args:
+        stored: what imagecodecs decoded; None where Pillow did.
+    """
+
+    def decode(packed: bytes) -> Pixels:
+        if stored is not None:
+            return np.asarray(imagecodecs.jpeg8_decode(packed))
+        again = open_image(packed)
+        with _loaded(again):
+            return np.asarray(again)
+
+    samples = np.asarray(image) if stored is None else stored
+    if lost_data(data, samples, decode, is_lossless=False):
+        raise CorruptImage("the JPEG has less data than its pixels need")
 
 
 def format_name(image: Image.Image) -> str:

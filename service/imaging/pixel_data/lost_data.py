@@ -1,7 +1,8 @@
 """Whether a JPEG has less data than its pixels need although it has its end marker.
 
-libjpeg then fills up with what it has, and its warnings cannot be had. But it skips bytes between a
-whole scan and the next marker, so bytes put there change the picture only where data was missing.
+libjpeg then fills up with the middle of the range, and its warnings cannot be had. But it skips
+bytes between a whole scan and the next marker, so bytes put there change the picture only where
+data was missing.
 
 Shape suffixes: H height, W width.
 """
@@ -18,7 +19,6 @@ _RESTARTS = range(0xD0, 0xD8)
 _ARITHMETIC = range(0xC9, 0xD0)  # frames whose coder may leave out zeros at its end
 _MARKER = re.compile(rb"\xff[^\x00]")  # a 0 follows each FF that is data (ITU-T T.81 B.1.1.5)
 _FILLING = bytes(np.random.default_rng(0).integers(1, 255, 24, dtype=np.uint8))
-_BLOCK_PX, _CORNER_PX = 8, 4
 _MCU_PX = 16  # and a border of 2: an encoder may leave out the bits of a last block
 
 
@@ -31,7 +31,7 @@ def lost_data(
 ) -> bool:
     """Whether ``decode`` had to make up more than a last block.
 
-    Mostly the last corner of the picture tells that nothing is missing; else it is decoded again.
+    Mostly the last pixel of the picture tells that nothing is missing; else it is decoded again.
 
     Args:
         data: the codestream.
@@ -39,7 +39,7 @@ def lost_data(
         is_lossless: a JPEG of process 14.
     """
     has_one_run = data.count(bytes((0xFF, _SOS))) == 1 and bytes((0xFF, _DRI)) not in data
-    if has_one_run and not is_lossless and not _ends_flat(pixels):
+    if has_one_run and not is_lossless and not _may_be_made_up(pixels[-1, -1]):
         return False
     filled = _filled(data)
     if filled is None:
@@ -52,13 +52,15 @@ def lost_data(
     return bool(changed[:bottom].any() or changed[:, :right].any())
 
 
-def _ends_flat(pixels: npt.NDArray[Any]) -> bool:
-    """Whether the last block has one value, as all blocks that libjpeg makes up."""
-    top, left = (
-        max((side - 1) // _BLOCK_PX * _BLOCK_PX, side - _CORNER_PX) for side in pixels.shape[:2]
-    )
-    corner = pixels[top:, left:]
-    return bool((corner == corner[-1, -1]).all())
+def _may_be_made_up(last: npt.NDArray[Any]) -> bool:
+    """Whether the last pixel is the middle of the range, as all that libjpeg makes up.
+
+    Anything may be where it then converts colours: in CMYK.
+    """
+    if last.size > 3:
+        return True
+    middle = 128 if last.dtype == np.uint8 else 2048
+    return bool((last == middle).all())
 
 
 def _filled(data: bytes) -> bytes | None:

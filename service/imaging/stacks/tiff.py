@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -22,6 +23,7 @@ from tifffile import TIFF, TiffFile, TiffPage
 
 from service.arrays import Pixels
 from service.errors import CorruptImage, ServiceError, UnsupportedFormat
+from service.imaging.formats.codestream import is_ended, read_header
 from service.imaging.formats.frames import (
     Correction,
     DecodedFrame,
@@ -33,12 +35,14 @@ from service.imaging.formats.frames import (
 from service.imaging.formats.limits import DecodeLimits, check_length, check_size
 from service.imaging.formats.sampling import FrameSelector
 from service.imaging.formats.still import Tone, frame_of, hides_picture, open_image, upright
+from service.imaging.pixel_data.lost_data import lost_data
 
 _REDUCED, _MASK = 1, 4  # NewSubfileType (TIFF 6.0, page 36)
 _WHITE_IS_ZERO, _GREY, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _COLOURS = {_WHITE_IS_ZERO: 1, _GREY: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}
 _RAW_SENSOR = (32803, 34892)  # CFA and LinearRaw
 _JPEG, _CR2 = (6, 7), b"CR"
+_WHOLE_JPEG = (7, 33007, 34892)  # compressions whose strips or tiles are a JPEG each
 _DNG_VERSION, _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION = 50706, 274, 282, 283
 _ASSOCIATED, _UNASSOCIATED = 1, 2  # ExtraSamples (TIFF 6.0, page 31)
 _MAX_INNER_PAGES = 16
@@ -146,6 +150,8 @@ class TiffReader:
     def _samples(self, picture: _Picture) -> npt.NDArray[Any]:
         """As stored: (H, W, S), not yet upright."""
         page = picture.page
+        if page.compression in _WHOLE_JPEG:
+            _refuse_lost_data(page, self._data)
         if _is_for_pillow(page):
             image = open_image(self._data)
             image.seek(int(page.index))
@@ -245,6 +251,21 @@ def _refuse_unreadable(page: TiffPage, length: int) -> None:
     ends = [at + size for at, size in zip(page.dataoffsets, page.databytecounts, strict=True)]
     if not ends or max(ends) > length or min(page.databytecounts) == 0:
         raise CorruptImage("the TIFF file is cut off, or a part of a page is missing")
+
+
+def _refuse_lost_data(page: TiffPage, data: bytes) -> None:
+    """Raises CorruptImage: a strip or tile has less data than its pixels need."""
+
+    def decode(packed: bytes) -> npt.NDArray[Any]:
+        return np.asarray(imagecodecs.jpeg8_decode(packed, tables=page.jpegtables))
+
+    for at, size in zip(page.dataoffsets, page.databytecounts, strict=True):
+        packed = data[at : at + size]
+        is_lossless = read_header(packed).is_lossless
+        if not is_ended(packed) or lost_data(
+            packed, decode(packed), decode, is_lossless=is_lossless
+        ):
+            raise CorruptImage("a JPEG in the TIFF file has less data than its pixels need")
 
 
 def _is_for_pillow(page: TiffPage) -> bool:
