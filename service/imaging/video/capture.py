@@ -24,6 +24,12 @@ _RAW = (cv2.CAP_PROP_FORMAT, -1)
 # picture_coding_extension (ISO/IEC 13818-2, 6.2.3.1): progressive_frame is bit 7 of byte 8.
 _PICTURE_EXTENSION = re.compile(rb"\x00\x00\x01\xb5[\x80-\x8f].{4}", re.DOTALL)
 _STDERR, _MAX_ERROR_BYTES = 2, 65_536
+# What the decoders of MPEG-1, 2 and 4, H.264, Motion JPEG and FFV1 say of a picture whose data does
+# not decode. They show it all the same, with what they make up. HEVC, VP8 and VP9 say nothing.
+_DAMAGE = re.compile(
+    rb"error while decoding MB|Error at MB|damaged at|end mismatch|[Ii]nvalid (mb type|cbp)"
+    rb"|skipped MB in I-frame|\] error [yd]|slice CRC mismatch"
+)
 
 
 class Capture:
@@ -34,6 +40,9 @@ class Capture:
         is_raw: give packets, which is fast, instead of decoded frames.
         turns: apply the rotation that the container declares.
 
+    Attributes:
+        is_damaged: whether the last grab met data that does not decode.
+
     Raises:
         CorruptImage: the stream does not open.
     """
@@ -41,6 +50,7 @@ class Capture:
     def __init__(self, data: bytes, *, is_raw: bool = False, turns: bool = True) -> None:
         os.environ[_VARIABLE] = _OPTIONS
         parameters: list[int] = [cv2.CAP_PROP_N_THREADS, 1, *(_RAW if is_raw else ())]
+        self.is_damaged = False
         stream: Any = io.BytesIO(data)  # OpenCV's stubs accept only a class of its own
         self._stream = stream  # OpenCV does not keep it alive
         try:
@@ -65,10 +75,13 @@ class Capture:
 
     def grab(self) -> bool:
         """Decode the next frame, or read the next packet; False at the end of the stream."""
-        try:
-            return bool(self._capture.grab())
-        except cv2.error as error:
-            raise CorruptImage("a frame of the video stream does not decode") from error
+        with _ErrorOutput() as errors:
+            try:
+                is_there = bool(self._capture.grab())
+            except cv2.error as error:
+                raise CorruptImage("a frame of the video stream does not decode") from error
+        self.is_damaged = _DAMAGE.search(errors.text) is not None
+        return is_there
 
     def retrieve(self) -> Pixels:
         """The grabbed frame, uint8 (H, W, 3) in the order blue, green, red, or its packet.

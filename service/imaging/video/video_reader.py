@@ -35,6 +35,8 @@ _FRAME_PACKETS = {
     ),
     "avi": frozenset(("", "mjpg", "hfyu", "ffvh", "ffv1")),
 }
+_INTRA = frozenset(("mjpg", "jpeg", "hfyu", "ffvh", "ffv1"))  # no frame is made from another
+_MAX_DELAY = 4  # frames that a decoder may show after it has met the damage of a later one
 _SUPPORTED = frozenset((*_FRAME_PACKETS["mp4"], *_FRAME_PACKETS["avi"], "mpg1", "mpg2"))
 
 
@@ -154,7 +156,7 @@ class VideoReader:
             is_whole = self._mp4 is None or not (self._mp4.is_cut or self._mp4.is_trimmed)
             if count and count == expected and is_whole:
                 return count, rate_hz
-        times_s = [time_s for time_s, _ in self._pass()]
+        times_s = self._whole_times_s()
         count = len(times_s)
         self._refuse_empty(count)
         measured = (count - 1) / times_s[-1] if times_s[-1] else None
@@ -162,6 +164,16 @@ class VideoReader:
             rate_hz = measured
         check_length(count, rate_hz, self._limits)
         return count, rate_hz
+
+    def _whole_times_s(self) -> list[float]:
+        """The time of each frame, without a last one that a recording cut off."""
+        times_s, first_damaged = [], None
+        for index, (time_s, capture) in enumerate(self._pass()):
+            times_s.append(time_s)
+            if capture.is_damaged and first_damaged is None:
+                first_damaged = index
+        is_cut = first_damaged is not None and len(times_s) - first_damaged <= _MAX_DELAY
+        return times_s[:first_damaged] if is_cut else times_s
 
     def _count_packets(self) -> int:
         with Capture(self._data, is_raw=True) as capture:
@@ -180,7 +192,7 @@ class VideoReader:
         if count == 0 or is_one_of_many:
             raise CorruptImage("no frame of the video stream decodes")
 
-    def _pass(self) -> Iterator[tuple[float | None, Capture]]:
+    def _pass(self) -> Iterator[tuple[float, Capture]]:
         """Decode all frames, in display order: the time of each, and where to retrieve it."""
         rate_hz = self._header.rate_hz
         first_s = time_s = 0.0
@@ -202,9 +214,15 @@ class VideoReader:
 
     def frames(self, selector: FrameSelector) -> Iterator[DecodedFrame]:
         """Decode the selected frames, in display order. Raises as the class does."""
-        index = -1
+        index, is_damaged, is_intra = -1, False, self._header.codec.lower() in _INTRA
         for index, (time_s, capture) in enumerate(self._pass()):
+            if index >= self.info.frames_in_file:
+                return
+            # Later frames are made from a damaged one.
+            is_damaged = capture.is_damaged or (is_damaged and not is_intra)
             if selector.takes(index, time_s):
+                if is_damaged:
+                    raise CorruptImage(f"frame {index} of the video lost data")
                 yield DecodedFrame(self._shown(capture.retrieve()), index, time_s)
             if index == selector.last:
                 return
