@@ -92,6 +92,13 @@ def test_every_depth_is_positive_whichever_end_is_white(bits: int, photometric: 
     assert np.abs(pixels(data).astype(int) - expected).max() <= 1
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.int16])
+def test_signed_samples_without_negative_ones_are_as_bright_as_unsigned_ones(kind: type) -> None:
+    top = int(np.iinfo(kind).max)
+    stored = np.rint(GREY.astype(float) * (top / 255)).astype(kind)
+    assert np.abs(pixels(written(stored)).astype(int) - GREY).max() <= 1
+
+
 def test_white_is_zero_holds_in_a_stack_too() -> None:
     stack = np.stack([65535 - GREY.astype(np.uint16) * 257] * 3)
     info, frames = decoded(written(stack, photometric="miniswhite"))

@@ -367,11 +367,12 @@ def _shown(samples_HWS: npt.NDArray[Any], page: TiffPage, tone: Tone) -> Pixels:
 
 
 def _eight_bits(values: npt.NDArray[Any], page: TiffPage, tone: Tone) -> Pixels:
-    bits = _bits(page)
+    is_signed = values.dtype.kind == "i"  # without negative samples: half of the range is in use
+    bits = _bits(page) - is_signed
     if bits == 8:
         return np.asarray(values, np.uint8)
     if bits > 8:
-        bits = significant_bits(tone.brightest)
+        bits = min(bits, significant_bits(tone.brightest))
     return rounded(values.astype(np.float32) * (255 / (2**bits - 1)))
 
 
