@@ -2,7 +2,8 @@
 
 The first frame is analysed as a still is. Later ones use its regions and its text until a second
 has passed, because the analysis costs as much as the encoder and a box that jumps by a pixel makes
-the answer jump. A clip is analysed with all of its frames at hand; here only the past is known.
+the answer jump. Where another picture comes, its regions are looked for at once. A clip is analysed
+with all of its frames at hand; here only the past is known.
 
 Shape suffixes: h w of the used region.
 """
@@ -10,7 +11,10 @@ Shape suffixes: h w of the used region.
 from collections import deque
 from collections.abc import Sequence
 
-from service.arrays import Pixels
+import cv2
+import numpy as np
+
+from service.arrays import Floats, Pixels
 from service.imaging.analysis import regions
 from service.imaging.analysis.boxes import Box, area_px, crop
 from service.imaging.analysis.frame_analysis import RegionMode, analyze_frame, choose_regions
@@ -27,6 +31,10 @@ from service.imaging.formats.frames import grey_of
 
 LOOK_AGAIN_S = 1.0
 SAME_REGION = 0.9  # intersection over union: below it another region was found
+# Of the light of two frames, in small: two frames of a scan differ by 0.3 at most within a second,
+# and a scan and another screen by 0.6 and more.
+OTHER_PICTURE = 0.4
+SKETCH_PX, SKETCH_STEP = 24, 4
 FROZEN_S = 1.0  # for which the picture stands still
 MAX_STEPS = 240  # remembered; at 60 frames a second, four times FROZEN_S
 
@@ -42,6 +50,7 @@ class LiveScene:
         self._sampled: tuple[QualityFinding, ...] = ()  # findings of the last whole analysis
         self._size: tuple[int, ...] = ()
         self._looked_s = 0.0
+        self._looked_at = np.zeros((SKETCH_PX, SKETCH_PX), np.float32)
         self._last_hw: Pixels | None = None
         self._steps: deque[tuple[float, float]] = deque(maxlen=MAX_STEPS)
         self.findings: tuple[QualityFinding, ...] = ()
@@ -58,9 +67,11 @@ class LiveScene:
         Raises:
             InputError: the requested box is not inside the frame.
         """
-        is_new = pixels.shape[:2] != self._size
-        if is_new or time_s - self._looked_s >= LOOK_AGAIN_S:
+        is_new, sketch = pixels.shape[:2] != self._size, _sketch(pixels)
+        is_due = time_s - self._looked_s >= LOOK_AGAIN_S
+        if is_new or is_due or _are_apart(sketch, self._looked_at):
             used = self._look(pixels, time_s, is_new=is_new)
+            self._looked_at = sketch
         else:
             used = self._cut(pixels)
         largest = crop(pixels, self._regions[0].box)
@@ -105,6 +116,18 @@ class LiveScene:
             return ()
         found = still([step for _, step in self._steps])
         return () if found is None else (found,)
+
+
+def _sketch(pixels: Pixels) -> Floats:
+    """float32 of one size, from few of the pixels."""
+    few = np.ascontiguousarray(pixels[::SKETCH_STEP, ::SKETCH_STEP])
+    size = (SKETCH_PX, SKETCH_PX)
+    return np.asarray(cv2.resize(grey_of(few), size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _are_apart(one: Floats, other: Floats) -> bool:
+    """Whether the frames of two sketches show different pictures."""
+    return float(np.abs(one - other).sum()) > OTHER_PICTURE * float((one + other).sum())
 
 
 def _are_same(some: Sequence[Region], others: Sequence[Region]) -> bool:
