@@ -203,6 +203,25 @@ def test_a_client_can_say_that_another_patient_comes(live, client) -> None:
     assert (after["scene"], after["effective_frames"]) == (2, 1)
 
 
+def test_a_frame_that_waits_while_another_patient_is_told_belongs_to_the_one_before(
+    live, client
+) -> None:
+    with stream(live) as frames:
+        for n in range(4):
+            frames.send(picture("blobs", 7, n), time_s=n / 10)
+            frames.receive()
+        frames.send(picture("blobs", 7, 4), time_s=0.4)
+        frames.send(picture("blobs", 7, 5), time_s=0.5)  # waits for its turn
+        frames.reset()
+        said = [frames.receive()]
+        while said[-1]["sequence"] < 5:
+            said.append(frames.receive())
+        frames.send(picture("blobs", 7, 6), time_s=0.6)
+        after = frames.receive()
+    assert {answer["scene"] for answer in said} == {1}
+    assert (after["scene"], after["effective_frames"]) == (2, 1)
+
+
 def test_of_a_thousand_frames_at_once_the_newest_is_answered_and_the_rest_counted(
     live, client
 ) -> None:

@@ -70,7 +70,8 @@ class StreamSession:
         self._last: FrameMessage | None = None
         self.moved_s = time.monotonic()  # when the last frame came
         self._dropped = 0
-        self._is_other_scene = False
+        self._resets = 0  # that the client asked for
+        self._waiting_resets = self._done_resets = 0  # before the waiting frame; carried out
 
     async def greet(self) -> None:
         """Wait for the hello, open its version, and say what comes.
@@ -149,7 +150,7 @@ class StreamSession:
             data = message.get("bytes")
             if data is None:
                 parsed_reset(await self._document_of(message))
-                self._is_other_scene = True  # a thread may be at work on a frame of the last one
+                self._resets += 1  # a frame of before may be waiting, or a thread at work on one
                 continue
             self._put(parse_frame(data, time.monotonic()))
             await asyncio.sleep(0)  # a thousand small frames must not hold the event loop
@@ -174,6 +175,7 @@ class StreamSession:
             self._dropped += 1
             self.opened.trail.count("dropped")
         self._last = self._waiting = frame
+        self._waiting_resets = self._resets
         self.moved_s = frame.received_s
         self._arrived.set()
 
@@ -187,15 +189,19 @@ class StreamSession:
             frame, self._waiting = self._waiting, None
             if frame is None:
                 continue
-            wait_s = await self._answer_one(frame)
+            wait_s = await self._answer_one(frame, self._waiting_resets)
             spent_s = time.monotonic() - started_s
             await asyncio.sleep(max(wait_s, pause_s - spent_s, 0))
 
-    async def _answer_one(self, frame: FrameMessage) -> float:
-        """Send the decision of a frame, or why there is none; return how long to pause."""
+    async def _answer_one(self, frame: FrameMessage, resets: int) -> float:
+        """Send the decision of a frame, or why there is none; return how long to pause.
+
+        Args:
+            resets: that the client had asked for when it sent the frame.
+        """
         opened = self.opened
-        if self._is_other_scene:
-            self._is_other_scene = False
+        if resets != self._done_resets:
+            self._done_resets = resets
             self._answers.reset()
             self._live.reset()
         try:
