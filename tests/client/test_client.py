@@ -1,7 +1,9 @@
 """The client against a real service: images of every kind, batches, typed answers, both ways."""
 
 import json
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from PIL import Image as PillowImage
 
 from service.server import LocalService
 from sonoprobe_client import (
+    ApiError,
     AsyncClient,
     Busy,
     ChangedSince,
@@ -210,6 +213,35 @@ def test_what_the_service_declines_is_sent_again() -> None:
     with declined as client, pytest.raises(Busy) as busy:
         client.request("GET", "/v1/keys")
     assert busy.value.retry_after_s == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "page"),
+    [
+        *((status, page) for status in (200, 302, 502) for page in ("<h1>Sign in</h1>", "[]", "")),
+        (502, '{"code": 502, "status": "Bad Gateway"}'),
+    ],
+)
+def test_the_page_of_a_proxy_is_no_answer_of_the_service(status: int, page: str) -> None:
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page.encode())
+
+        def log_message(self, *said: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        threading.Thread(target=server.serve_forever).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        try:
+            with Client(address) as client, pytest.raises(ApiError) as caught:
+                client.classifier("finding")
+        finally:
+            server.shutdown()
+    assert (caught.value.code, caught.value.status) == ("not_a_problem_document", status)
 
 
 def test_after_a_broken_connection_only_what_cannot_happen_twice_is_sent_again() -> None:

@@ -128,16 +128,23 @@ _KINDS: dict[int, type[ApiError]] = {
 
 
 def error_of(response: httpx.Response) -> ApiError:
-    """The error for an answer without success."""
+    """The error for an answer without success, or one that is none of the service."""
     try:
         problem = response.json()
     except ValueError:
         problem = {}
-    if not isinstance(problem, dict) or "code" not in problem:
+    if not _is_problem(problem):
         detail = f"the answer has status {response.status_code} and is no problem document"
         problem = {"status": response.status_code, "code": "not_a_problem_document"}
         problem["detail"] = detail
     return api_error(problem, retry_after_s(response), status=response.status_code)
+
+
+def _is_problem(document: object) -> bool:
+    """Whether it is the service's; other programs have a ``code`` and a ``status`` too."""
+    if not isinstance(document, dict) or not isinstance(document.get("code"), str):
+        return False
+    return isinstance(document.get("status"), int)
 
 
 def api_error(

@@ -102,7 +102,12 @@ class AsyncTransport:
     ) -> JsonObject:
         headers = {"If-Match": if_match, "Idempotency-Key": idempotency_key, "Prefer": prefer}
         response = await self.request(method, path, headers=without_none(headers), **request)
-        answer: JsonObject = response.json()
+        try:
+            answer = response.json()
+        except ValueError as error:
+            raise error_of(response) from error  # the page of a proxy, for example
+        if not isinstance(answer, dict):
+            raise error_of(response)
         return answer
 
     async def _pages(

@@ -103,7 +103,12 @@ class Transport:
     ) -> JsonObject:
         headers = {"If-Match": if_match, "Idempotency-Key": idempotency_key, "Prefer": prefer}
         response = self.request(method, path, headers=without_none(headers), **request)
-        answer: JsonObject = response.json()
+        try:
+            answer = response.json()
+        except ValueError as error:
+            raise error_of(response) from error  # the page of a proxy, for example
+        if not isinstance(answer, dict):
+            raise error_of(response)
         return answer
 
     def _pages(
