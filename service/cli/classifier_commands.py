@@ -22,7 +22,7 @@ from service.cli.stored_labels import store_examples, write_labels
 from service.cli.terminal import LOCAL_URL, AsJson, Key, Url, client_at, errors, explained, show
 from service.errors import InputError, UntrustedSignature
 from sonoprobe_client import ApiError
-from sonoprobe_client.bodies import EvaluationBody, NewClassifierBody
+from sonoprobe_client.bodies import EvaluationBody, NewClassifierBody, RefitBody
 from sonoprobe_client.models import FailedItem
 
 app = typer.Typer(no_args_is_help=True, help="Fit and use the classifiers of a running service.")
@@ -113,6 +113,8 @@ def fit(
 def refit(
     name: Name,
     publish: Annotated[bool, typer.Option("--publish", help="Publish the version.")] = False,
+    collection: Annotated[str | None, typer.Option(help="Instead of the one it has.")] = None,
+    task: Annotated[str | None, typer.Option(help="Label task of that collection.")] = None,
     as_json: AsJson = False,
     url: Url = LOCAL_URL,
     key: Key = None,
@@ -120,7 +122,8 @@ def refit(
     """Fit a new version from the labels that the collection of the classifier has now."""
     with client_at(url, key) as client:
         try:
-            made = client.refit(name, {"publish": publish})
+            source: RefitBody = {"collection": collection, "task": task}
+            made = client.refit(name, {**source, "publish": publish})
         except ApiError as error:
             if error.code != "nothing_changed":
                 raise

@@ -141,6 +141,21 @@ def test_labels_of_a_fit_are_those_of_the_scans_and_a_refit_learns_later_ones(
     )
 
 
+def test_a_classifier_that_remembers_no_source_is_given_one(run, quick, labels: Path) -> None:
+    """As those of release 0.1.0 do, from which an upgrade leads here."""
+    run("fit", "with-task", labels, "--collection", "told", "--task", "scene")
+    with Client(quick.url, key=quick.key) as client:
+        scans = [(scan["scan_id"], scan["labels"]["scene"]) for scan in client.scans("told")]
+        examples = [{"scan_id": scan_id, "label": label} for scan_id, label in scans]
+        client.fit({"name": "named", "collection": "told", "examples": examples})
+        client.patch_scan("told", scans[0][0], {"labels": {"scene": "stone"}})
+    assert "no_label_source" in run("refit", "named", code=1)
+    assert "and task" in run("refit", "named", "--collection", "told", code=1)
+    told = run("refit", "named", "--collection", "told", "--task", "scene")
+    assert "version 2: " in told
+    assert "nothing changed" in run("refit", "named")
+
+
 def test_one_picture_with_two_labels_is_refused_by_name(run, labels: Path, tmp_path: Path) -> None:
     file = next((SAMPLES / "cyst").glob("*.png"))
     copied = io.BytesIO()
