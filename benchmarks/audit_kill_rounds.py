@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -87,6 +88,8 @@ def kill_service(
         os.close(reader)
         try:
             serve_until_killed(engine, heads, state, seed, writer)
+        except Exception:
+            traceback.print_exc()  # why it ended by itself
         finally:
             os._exit(1)
     os.close(writer)

@@ -29,6 +29,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -205,6 +206,8 @@ def started(service: Killed) -> int:
     if child == 0:
         try:
             serve(service.settings)
+        except Exception:
+            traceback.print_exc()  # why it ended by itself
         finally:
             os._exit(1)
     return child

@@ -25,6 +25,7 @@ import random
 import signal
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -141,6 +142,8 @@ def kill_writer(
         os.close(reader)
         try:
             write_until_killed(engine, state, seed, writer)
+        except Exception:
+            traceback.print_exc()  # why it ended by itself
         finally:
             os._exit(1)
     os.close(writer)
