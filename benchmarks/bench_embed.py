@@ -10,7 +10,8 @@ network on a tensor, on every core; ``http_over_floor_ratio`` is what the servic
 ``frame_cpu_ms`` is processor time of one thread for all that the service does to a frame beside the
 network, and ``around_over_encoder_ratio`` its sum over that of the network; what an upload adds
 (thumbnail, kept pixels) is listed but not in the sum. Their files are sample scans enlarged on
-drawn screens.
+drawn screens. ``heat_map_added_ms`` is processor time of one core that a heat map adds to a
+prediction.
 """
 
 import http.client
@@ -27,6 +28,7 @@ from access_costs import access_ratios
 from drawn_screens import screen_files
 from frame_costs import cpu_table, floor_fps
 from harness import argument_parser, median_ms, memory_mb, print_report
+from heat_map_costs import heat_map_added_ms
 from service_process import ServiceProcess, service_process
 
 from service.cli.demo import SAMPLES
@@ -145,6 +147,7 @@ def measure(images: list[bytes], port: int, rounds: int) -> dict[str, Any]:
         "http_over_floor_ratio": {name: round(value, 3) for name, value in over_floor.items()},
         "frame_cpu_ms": costs,
         "around_over_encoder_ratio": {name: steps["around"] for name, steps in costs.items()},
+        "heat_map_added_ms": heat_map_added_ms(),
         "http_fps": round(statistics.median(http for _, _, http in speeds), 1),
         "bare_fps": round(statistics.median(bare for bare, _, _ in speeds), 1),
         "bare_lanes_fps": round(statistics.median(lanes for _, lanes, _ in speeds), 1),

@@ -2,12 +2,20 @@
 
 import io
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from service.errors import InputError
-from service.imaging.analysis.heatmap_overlay import FOR_RGB, MAX_OPACITY, MAX_SIDE_PX, overlay
+from service.imaging.analysis.heatmap_overlay import (
+    AGAINST_RGB,
+    FOR_RGB,
+    LEVELS,
+    MAX_OPACITY,
+    MAX_SIDE_PX,
+    overlay,
+)
 from service.imaging.analysis.thumbnails import downscaled
 
 
@@ -52,6 +60,26 @@ def test_weaker_evidence_is_more_transparent() -> None:
     opacity = shown(overlay(np.array([[0.0, 0.5, 1.0]]), (0, 0, 90, 30), (90, 30)))[15, :, 3]
     assert (np.diff(opacity) >= 0).all()
     assert 0 == opacity[0] < opacity[45] < opacity[-1]
+
+
+def coloured(level: int) -> tuple[int, int, int, int]:
+    """Red, green, blue and opacity of a level; a level of 0 is clear."""
+    rgb = FOR_RGB if level > 0 else AGAINST_RGB
+    return (*rgb, round(255 * MAX_OPACITY * abs(level) / LEVELS)) if level else (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_each_pixel_has_the_colour_of_its_level_of_the_map(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    heat = rng.normal(size=rng.integers(1, 12, 2)).astype(np.float32)
+    x0, y0, width, height = rng.integers(1, 90, 4).tolist()
+    picture = shown(overlay(heat, (x0, y0, x0 + width, y0 + height), (200, 190)))
+    at_pixels = cv2.resize(heat, (width, height))
+    levels = np.rint(at_pixels * (LEVELS / np.abs(at_pixels).max())).astype(int)
+    expected = np.zeros((190, 200, 4), int)
+    for row, column in np.ndindex(height, width):
+        expected[y0 + row, x0 + column] = coloured(int(levels[row, column]))
+    np.testing.assert_array_equal(picture, expected)
 
 
 @pytest.mark.parametrize("box", [(0, 0, 20_000, 30), (19_999, 29, 20_000, 30)])
