@@ -26,6 +26,7 @@ from service.classifiers.store import ClassifierStore
 from service.errors import InputError, NotEnoughExamples
 from service.fewshot.classifier import PRESENT_NUMBER
 from service.fewshot.duplicates import USUAL_OF_CONFLICTS, similarity_of_copies
+from service.fewshot.heldout import HeldOut
 from service.fewshot.label_quality import conflicts, doubts, next_to_label, suspects
 
 SCORED_AT_ONCE = 4_096  # embeddings in memory
@@ -145,10 +146,10 @@ class LabelReview:
     ) -> list[tuple[str, float]]:
         """(scan id, doubt) of the examples from a collection; none of an imported version."""
         try:
-            examples, scores = self._evaluator.out_of_fold(workspace_id, name, number)
+            examples, scored = self._scored(workspace_id, name, number)
         except NotEnoughExamples:
             return []
-        doubts_N = np.max([doubts(head.nested) for head in scores.heads.values()], axis=0)
+        doubts_N = np.max([doubts(*of_head) for of_head in scored.values()], axis=0)
         return [
             (example.scan[1], float(doubt))
             for example, doubt in zip(examples, doubts_N, strict=True)
@@ -201,11 +202,9 @@ class LabelReview:
 
     def _suspects(self, workspace_id: str, name: str, number: int) -> list[ReviewItem]:
         """Examples with doubtful labels by out-of-fold scores, the worst first."""
-        examples, scores = self._evaluator.out_of_fold(workspace_id, name, number)
+        examples, scored = self._scored(workspace_id, name, number)
         doubted = [
-            (label, suspect)
-            for label, head in scores.heads.items()
-            for suspect in suspects(head.nested)
+            (label, suspect) for label, of_head in scored.items() for suspect in suspects(*of_head)
         ]
         return [
             ReviewItem(
@@ -220,6 +219,21 @@ class LabelReview:
             )
             for label, suspect in sorted(doubted, key=lambda pair: pair[1].given)
         ]
+
+    def _scored(
+        self, workspace_id: str, name: str, number: int
+    ) -> tuple[list[VersionExample], dict[str | None, tuple[HeldOut, Doubles]]]:
+        """Examples that are kept; of each head their scores and calibrated probabilities.
+
+        Logits of few examples are short: without the temperature, a wrong label looks possible.
+        """
+        examples, scores = self._evaluator.out_of_fold(workspace_id, name, number)
+        heads = self._store.open(workspace_id, name, number).model.heads
+        scored = {}
+        for label, head in scores.heads.items():
+            calibration = heads[label].calibrator.calibration
+            scored[label] = (head.chosen, calibration.probabilities(head.chosen.logits_NC))
+        return examples, scored
 
     def _conflicts(self, workspace_id: str, name: str, number: int) -> list[ReviewItem]:
         """Similar examples with different labels, the most similar first."""

@@ -69,9 +69,12 @@ def suspects(held_out: HeldOut, probabilities_NC: Doubles | None = None) -> list
     ]
 
 
-def doubts(held_out: HeldOut) -> Doubles:
-    """(N,) how improbable the own label of each row is to heads without it; NaN = no scores."""
-    shares_NC = softmax(held_out.logits_NC)
+def doubts(held_out: HeldOut, probabilities_NC: Doubles | None = None) -> Doubles:
+    """(N,) how improbable the own label of each row is to heads without it; NaN = no scores.
+
+    Args: as ``suspects``.
+    """
+    shares_NC = softmax(held_out.logits_NC) if probabilities_NC is None else probabilities_NC
     doubts_N: Doubles = 1.0 - shares_NC[np.arange(len(shares_NC)), held_out.labels_N]
     return doubts_N
 
