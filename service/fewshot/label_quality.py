@@ -16,6 +16,7 @@ from service.fewshot.head import softmax, unit_rows
 from service.fewshot.heldout import HeldOut
 from service.fewshot.uncertainty.intervals import (
     Estimate,
+    Extremes,
     estimate,
     group_resamples,
     ratio,
@@ -195,7 +196,9 @@ def agreement(
         # What readers who agree on all rows, or on none, leave open, on the scale of kappa.
         chance = float((truth_NC.mean(0) * guess_NC.mean(0)).sum())
         bound = unseen_sum(np.array([count])) / (1 - chance)
-        unseen = (bound * bool(same_N.all()), bound * (not same_N.any()))
+        shares_G = np.bincount(group_N, same_N) / np.bincount(group_N)
+        below, above = Extremes.of(shares_G).weights
+        unseen = (bound * float(below), bound * float(above))
         kappa = estimate(kappas_B, count, unseen=unseen, least=-1.0)
     rows = tuple(np.flatnonzero(same_N == 0).tolist())
     return Agreement(kappa, float(same_N.mean()), rows)

@@ -14,14 +14,17 @@ import numpy as np
 from service.arrays import Bools, Doubles, Ints
 from service.fewshot.head import softmax
 from service.fewshot.heldout import HeldOut
+from service.fewshot.uncertainty.class_calls import ClassCalls
 from service.fewshot.uncertainty.intervals import (
     RESAMPLES,
     Estimate,
+    Extremes,
     estimate,
     group_resamples,
     mean_of_present,
     mean_of_shares,
     ratio,
+    share_estimate,
     unseen_sum,
     weighted_figures,
 )
@@ -73,15 +76,14 @@ def balanced_accuracy_estimate(
         resamples: of ``group_resamples``; None = drawn by ``seed``.
     """
     times_BG = group_resamples(groups_N, seed) if resamples is None else resamples
-    group_N = np.unique(groups_N, return_inverse=True)[1]
     weights_N = np.ones(len(labels_N)) if shares_N is None else shares_N
-    totals_GC = np.zeros((times_BG.shape[1], classes))
-    right_GC = np.zeros_like(totals_GC)
-    scored_N, right_N = guesses_N >= 0, guesses_N == labels_N
-    np.add.at(totals_GC, (group_N[scored_N], labels_N[scored_N]), weights_N[scored_N])
-    np.add.at(right_GC, (group_N[right_N], labels_N[right_N]), weights_N[right_N])
-    shares_BC = ratio(times_BG @ right_GC, times_BG @ totals_GC)
-    return mean_of_shares(shares_BC, (totals_GC > 0).sum(0))
+    calls = ClassCalls.of(labels_N, guesses_N, groups_N, weights_N, times_BG, classes)
+    return _balanced_accuracy(calls)
+
+
+def _balanced_accuracy(calls: ClassCalls) -> Estimate:
+    shares_BC, extremes_C = calls.right()
+    return mean_of_shares(shares_BC, calls.groups, extremes_C)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,21 +142,22 @@ def compute_metrics(held_out: HeldOut, *, seed: int = 0) -> ClassificationMetric
     if len(scored.labels_N):
         resamples = RESAMPLES if len(scored.classes) <= MANY_CLASSES else RESAMPLES_OF_MANY
         times_BG = group_resamples(scored.groups_N, seed, resamples)
-        guesses_N, areas_BC = scored.logits_NC.argmax(1), _areas(scored, times_BG)
-        table_BCC = _confusion(scored, guesses_N, times_BG)
-        per_class = tuple(_per_class(scored, missing_C, table_BCC, areas_BC))
+        calls = ClassCalls.of(
+            scored.labels_N,
+            scored.guesses(),
+            scored.groups_N,
+            scored.shares(),
+            times_BG,
+            len(scored.classes),
+        )
+        areas_BC = _areas(scored, times_BG)
+        placements = _placements(scored)
+        per_class = tuple(_per_class(scored, missing_C, calls, areas_BC, placements))
         if enough:
-            accuracy = balanced_accuracy_estimate(
-                scored.labels_N,
-                guesses_N,
-                scored.groups_N,
-                len(scored.classes),
-                shares_N=scored.shares(),
-                resamples=times_BG,
-            )
-            auroc = _mean_area(areas_BC, int(scored.groups_per_class().min()))
+            accuracy = _balanced_accuracy(calls)
+            auroc = _mean_area(areas_BC, int(scored.groups_per_class().min()), placements)
     else:
-        per_class = tuple(_per_class(scored, missing_C, None, None))
+        per_class = tuple(_per_class(scored, missing_C, None, None, []))
     pairs = zip(held_out.classes, missing_C.tolist(), strict=True)
     return ClassificationMetrics(
         classes=held_out.classes,
@@ -180,16 +183,6 @@ def area_under_roc(scores_N: Doubles, positive_N: Bools, weights_BN: Doubles) ->
     return ratio(won_B, all_B)
 
 
-def _confusion(scored: HeldOut, guesses_N: Ints, times_BG: Doubles) -> Doubles:
-    """(B, C, C) weight of each true and predicted class in each resample."""
-    group_N = np.unique(scored.groups_N, return_inverse=True)[1]
-    count = len(scored.classes)
-    table_GCC = np.zeros((times_BG.shape[1], count, count))
-    np.add.at(table_GCC, (group_N, scored.labels_N, guesses_N), scored.shares())
-    table_BCC: Doubles = np.einsum("bg,gij->bij", times_BG, table_GCC, optimize=True)
-    return table_BCC
-
-
 def _areas(scored: HeldOut, times_BG: Doubles) -> Doubles:
     """(B, C) area under the ROC curve of each class against all others."""
     scores_NC = softmax(scored.logits_NC)
@@ -204,33 +197,62 @@ def _areas(scored: HeldOut, times_BG: Doubles) -> Doubles:
     return weighted_figures(areas, times_BG, scored.groups_N, scored.shares())
 
 
-def _mean_area(areas_BC: Doubles, fewest: int) -> Estimate:
+def _placements(scored: HeldOut) -> list[Extremes]:
+    """Of each class: the least and the most part of the other side that a group is ranked beyond.
+
+    Their mean over groups is the area under the ROC curve.
+    """
+    scores_NC, shares_N = softmax(scored.logits_NC), scored.shares()
+    group_N = np.unique(scored.groups_N, return_inverse=True)[1]
+    found = []
+    for c in range(len(scored.classes)):
+        is_own_N = scored.labels_N == c
+        place_N = np.unique(scores_NC[:, c], return_inverse=True)[1]
+        sides = []
+        for side_N, sign in ((is_own_N, 1), (~is_own_N, -1)):
+            others_U = np.bincount(place_N, shares_N * ~side_N)
+            others_U = others_U[::sign]
+            below_U = (np.cumsum(others_U) - others_U / 2)[::sign]
+            beaten_N = below_U[place_N] / max(others_U.sum(), 1e-300)
+            weights_N = shares_N * side_N
+            sums_G = np.bincount(group_N, weights_N * beaten_N).astype(np.float64)
+            sides.append(ratio(sums_G, np.bincount(group_N, weights_N).astype(np.float64)))
+        found.append(Extremes.of(np.concatenate(sides)))
+    return found
+
+
+def _mean_area(areas_BC: Doubles, fewest: int, placements: list[Extremes]) -> Estimate:
     """The mean over classes. Areas share their rows, so what they leave open adds up."""
     bound = unseen_sum(np.array([fewest]))
-    unseen = (bound * float((areas_BC[0] == 1).mean()), bound * float((areas_BC[0] == 0).mean()))
-    return estimate(mean_of_present(areas_BC), fewest, unseen=unseen)
+    below, above = (
+        bound * np.mean(weights) for weights in zip(*(p.weights for p in placements), strict=True)
+    )
+    return estimate(mean_of_present(areas_BC), fewest, unseen=(float(below), float(above)))
 
 
 def _per_class(
-    scored: HeldOut, missing_C: Ints, table_BCC: Doubles | None, areas_BC: Doubles | None
+    scored: HeldOut,
+    missing_C: Ints,
+    calls: ClassCalls | None,
+    areas_BC: Doubles | None,
+    placements: list[Extremes],
 ) -> Iterator[ClassMetrics]:
-    """Args: table_BCC, areas_BC: None when no row has scores."""
+    """Args: calls, areas_BC: None when no row has scores."""
     groups_C = scored.groups_per_class()
     examples_C = np.bincount(scored.labels_N, minlength=len(scored.classes))
-    calls_BCC = None if table_BCC is None else ratio(table_BCC, table_BCC.sum(2, keepdims=True))
     for c, name in enumerate(scored.classes):
         lacking, rest = int(missing_C[c]), int(groups_C.sum() - groups_C[c])
         recall = precision = auroc = reason = None
-        if lacking or rest < MIN_GROUPS or calls_BCC is None or areas_BC is None:
+        if lacking or rest < MIN_GROUPS or calls is None or areas_BC is None:
             where = "the class has" if lacking else "the other classes together have"
             reason = f"{where} fewer than {MIN_GROUPS} groups with scores"
         else:
             own = int(groups_C[c])
-            recall, precision = _rates(calls_BCC, c, groups_C)
+            recall, precision = _rates(calls, c)
             if precision is None:
                 reason = "no example with scores was given this class, so it has no precision"
             # As many pairs of a positive and a negative group are independent of each other.
-            auroc = estimate(areas_BC[:, c], min(own, rest))
+            auroc = share_estimate(areas_BC[:, c], min(own, rest), placements[c])
         yield ClassMetrics(
             name=name,
             examples=int(examples_C[c]),
@@ -243,26 +265,26 @@ def _per_class(
         )
 
 
-def _rates(calls_BCC: Doubles, chosen: int, groups_C: Ints) -> tuple[Estimate, Estimate | None]:
+def _rates(calls: ClassCalls, chosen: int) -> tuple[Estimate, Estimate | None]:
     """Recall, and precision at equal frequency of the classes.
 
     A class that no row was given has no precision. The ends of its interval follow from those of
     the recall and of the share of the other classes that is called so, which are of other groups.
-
-    Args:
-        calls_BCC: share of each true class that each class is predicted for.
     """
-    right_B = calls_BCC[:, chosen, chosen]
-    recall = estimate(right_B, int(groups_C[chosen]))
-    there_C = np.isfinite(calls_BCC[0, :, chosen]) & (np.arange(len(groups_C)) != chosen)
-    calls_BX, count = calls_BCC[:, there_C, chosen], int(there_C.sum())
-    mean = mean_of_shares(calls_BX, groups_C[there_C])
+    shares_BC, extremes = calls.of_class(chosen)
+    groups_C, right_B = calls.groups, shares_BC[:, chosen]
+    own = Extremes(extremes.least[chosen], extremes.greatest[chosen])
+    recall = share_estimate(right_B, int(groups_C[chosen]), own)
+    there_C = np.isfinite(shares_BC[0]) & (np.arange(len(groups_C)) != chosen)
+    calls_BX, count = shares_BC[:, there_C], int(there_C.sum())
+    others = Extremes(extremes.least[there_C], extremes.greatest[there_C])
+    mean = mean_of_shares(calls_BX, groups_C[there_C], others)
     wrong = Estimate(*(count * end for end in (mean.value, mean.low, mean.high)))
     precision_B = ratio(right_B, right_B + count * mean_of_present(calls_BX))
     if np.isnan(precision_B[0]):
         return recall, None
     # Groups with rows of several classes tie recall and wrong calls together, as resamples do.
-    tied = estimate(precision_B, int(groups_C[groups_C > 0].min()), unseen=(0.0, 0.0))
+    tied = estimate(precision_B, int(groups_C[groups_C > 0].min()))
     low, high = _least_part(recall, wrong), 1 - _least_part(wrong, recall)
     return recall, Estimate(tied.value, min(tied.low, low), max(tied.high, high))
 

@@ -13,12 +13,7 @@ from service.arrays import Bools, Doubles
 from service.errors import InputError, NotEnoughExamples
 from service.fewshot.heldout import HeldOut
 from service.fewshot.metrics import MIN_GROUPS
-from service.fewshot.uncertainty.intervals import (
-    Estimate,
-    group_resamples,
-    over_rows,
-    ratio,
-)
+from service.fewshot.uncertainty.intervals import Estimate, group_resamples, share_of_groups
 
 Target: TypeAlias = Literal["sensitivity", "specificity"]
 FOLDS = 5  # the same as MIN_GROUPS, so that each fold holds a group
@@ -144,13 +139,8 @@ class _ClassScores:
         times_BG = group_resamples(self.scored.groups_N, seed)
 
         def share_of(rows_N: Bools, hits_N: Bools) -> Estimate:
-            return over_rows(
-                lambda w_BN: ratio(w_BN @ (rows_N & hits_N), w_BN @ rows_N.astype(np.float64)),
-                times_BG,
-                self.scored.groups_N,
-                self.scored.shares(),
-                independent=len(np.unique(self.scored.groups_N[rows_N])),
-            )
+            groups_N, shares_N = self.scored.groups_N, self.scored.shares()
+            return share_of_groups(hits_N, times_BG, groups_N, shares_N, rows_N)
 
         return share_of(self.positive_N, called_N), share_of(~self.positive_N, ~called_N)
 

@@ -13,11 +13,13 @@ from service.arrays import Bools, Doubles, Ints
 from service.fewshot.metrics import MIN_GROUPS, balanced_accuracy_estimate
 from service.fewshot.uncertainty.intervals import (
     Estimate,
+    Extremes,
     estimate,
     group_resamples,
     ratio,
+    share_estimate,
+    share_of_groups,
     unseen_sum,
-    weighted_figures,
 )
 
 BINS = 10
@@ -98,20 +100,22 @@ def accuracy_in_use(outcomes: HeadOutcomes, classes: tuple[str, ...]) -> Accurac
     times_BG = group_resamples(groups_N)
     group_N = np.unique(groups_N, return_inverse=True)[1]
 
-    def mean_of(values_N: Doubles) -> Doubles:
+    def mean_of(values_N: Doubles, weights_BG: Doubles) -> Doubles:
         sums_G = np.bincount(group_N, values_N, groups)
-        return ratio(times_BG @ sums_G, times_BG @ np.bincount(group_N, minlength=groups))
+        return ratio(weights_BG @ sums_G, weights_BG @ np.bincount(group_N, minlength=groups))
 
     few = _classes_of_few_groups(truth_N, groups_N, classes)
-    accuracy, over_B = estimate(mean_of(right_N), groups), mean_of(confidence_N - right_N)
+    right_G = mean_of(right_N, np.eye(groups))
     # Outcomes that are all right leave it open how often the classifier is too sure.
+    extremes = Extremes.of(right_G)
+    if_right, if_wrong = extremes.weights
     bound = unseen_sum(np.array([groups]))
-    unseen = (bound * (accuracy.value == 0), bound * (accuracy.value == 1))
+    unseen = (bound * float(if_wrong), bound * float(if_right))
     return AccuracyInUse(
         outcomes=total,
         groups=groups,
         answered=share,
-        accuracy=accuracy,
+        accuracy=share_estimate(mean_of(right_N, times_BG), groups, extremes),
         balanced_accuracy=None
         if few
         else balanced_accuracy_estimate(
@@ -121,7 +125,9 @@ def accuracy_in_use(outcomes: HeadOutcomes, classes: tuple[str, ...]) -> Accurac
             name: _recall(truth_N == c, right_N, groups_N, times_BG)
             for c, name in enumerate(classes)
         },
-        overconfidence=estimate(over_B, groups, unseen=unseen, least=-1.0),
+        overconfidence=estimate(
+            mean_of(confidence_N - right_N, times_BG), groups, unseen=unseen, least=-1.0
+        ),
         expected_calibration_error=_calibration_error(confidence_N, right_N),
         bins=bins,
         not_evaluated_because=f"no balanced accuracy: {few}" if few else None,
@@ -148,11 +154,8 @@ def _recall(
     if groups < MIN_GROUPS:
         return None
 
-    def measure(weights_BN: Doubles) -> Doubles:
-        return ratio(weights_BN @ (of_class_N * right_N), weights_BN @ of_class_N.astype(float))
-
-    figures_B = weighted_figures(measure, times_BG, groups_N, np.ones(len(groups_N)))
-    return estimate(figures_B, groups)
+    ones_N = np.ones(len(groups_N))
+    return share_of_groups(right_N > 0, times_BG, groups_N, ones_N, of_class_N)
 
 
 def _bin_of(confidence_N: Doubles) -> Ints:

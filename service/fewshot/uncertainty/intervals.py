@@ -2,7 +2,7 @@
 
 Intervals are percentile bootstraps over whole groups, widened for few groups. Where all groups of a
 class are right, or all wrong, no resample differs: exact binomial bounds stand for what the
-groups leave open.
+groups leave open. They count in part where groups are partly wrong and none is mostly wrong.
 
 Shape suffixes: N rows, C classes, G groups, B resamples, X events or columns.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from service.arrays import Doubles, Ints
+from service.arrays import Bools, Doubles, Ints
 
 RESAMPLES = 1000
 MIN_RESAMPLES = 100  # with very many groups, whose intervals are narrow anyway
@@ -45,7 +45,7 @@ def estimate(
     values_B: Doubles,
     groups: int | None = None,
     *,
-    unseen: tuple[float, float] | None = None,
+    unseen: tuple[float, float] = (0.0, 0.0),
     least: float = 0.0,
 ) -> Estimate:
     """The first value with the percentiles of the others; resamples of NaN are left out.
@@ -56,50 +56,93 @@ def estimate(
 
     Args:
         groups: independent groups behind the figure; None = the percentiles alone.
-        unseen: how far below and above the value the figure may lie by what no row shows. None =
-            that of one share: 5 groups that are all right leave 0.48 to 1.
+        unseen: how far below and above the value the figure may lie by what no row shows.
         least: of the figure, whose greatest is 1.
     """
     others_B = values_B[1:][np.isfinite(values_B[1:])]
     value = float(values_B[0])
     low, high = np.percentile(others_B, [2.5, 97.5]) if len(others_B) else (value, value)
     if groups is not None:
-        widening, bound = few_groups_factor(groups), unseen_sum(np.array([max(1, groups)]))
-        below, above = (bound * (value == 1), bound * (value == 0)) if unseen is None else unseen
+        widening, (below, above) = few_groups_factor(groups), unseen
         low = max(least, value - np.hypot(widening * max(0.0, value - low), below))
         high = min(1.0, value + np.hypot(widening * max(0.0, high - value), above))
     return Estimate(value, float(low), float(high))
 
 
-def unseen_sum(groups_X: Ints) -> float:
+@dataclass(frozen=True, slots=True)
+class Extremes:
+    """The least and the greatest share of a group, of one figure or of each of several."""
+
+    least: Doubles
+    greatest: Doubles
+
+    @staticmethod
+    def of(shares_G: Doubles) -> "Extremes":
+        """Of the shares of groups along the first axis; NaN = the group has no part in it."""
+        least = np.where(np.isnan(shares_G), np.inf, shares_G).min(0, initial=1.0)
+        greatest = np.where(np.isnan(shares_G), -np.inf, shares_G).max(0, initial=0.0)
+        return Extremes(np.asarray(least), np.asarray(greatest))
+
+    @property
+    def weights(self) -> tuple[Doubles, Doubles]:
+        """How much of the bounds on what no group shows counts, below and above the figure.
+
+        All of it where every group is right, nothing once a group is mostly wrong: the bootstrap
+        then knows that there are such. Groups that are all partly right would otherwise claim to
+        exclude what groups that are all right leave open.
+        """
+        return np.maximum(0, 2 * self.least - 1), np.maximum(0, 1 - 2 * self.greatest)
+
+
+def share_estimate(values_B: Doubles, groups: int, extremes: Extremes) -> Estimate:
+    """The estimate of a share over groups: 5 groups that are all right leave 0.48 to 1.
+
+    Args:
+        extremes: the shares of the least and the most right group.
+    """
+    bound = unseen_sum(np.array([max(1, groups)]))
+    below, above = (bound * float(weight) for weight in extremes.weights)
+    return estimate(values_B, groups, unseen=(below, above))
+
+
+def unseen_sum(groups_X: Ints, weights_X: Doubles | None = None) -> float:
     """The greatest sum of the chances of X events, none seen in so many groups each; 0 without any.
 
     Greater ones leave less than 2.5 % for a sample without any of them. Of a single event it is the
     exact binomial bound (Clopper and Pearson 1934): 0.52 for 5 groups.
+
+    Args:
+        weights_X: of each chance in the sum; None = 1 each.
     """
+    weights_X = np.ones(len(groups_X)) if weights_X is None else weights_X
+    there_X = weights_X > 0
+    groups_X, weights_X = groups_X[there_X].astype(np.float64), weights_X[there_X]
     if not len(groups_X):
         return 0.0
-    groups_X = np.sort(groups_X).astype(np.float64)
-    # The sum is greatest where each event has the chance 1 - scale * groups, and 0 beyond some.
-    logs_X = np.cumsum(groups_X * np.log(groups_X))
+    order_X = np.argsort(groups_X / weights_X, kind="stable")
+    groups_X, weights_X = groups_X[order_X], weights_X[order_X]
+    ratios_X = groups_X / weights_X
+    # The sum is greatest where each event has the chance 1 - scale * ratio, and 0 beyond some.
+    logs_X = np.cumsum(groups_X * np.log(ratios_X))
     scale_X = np.exp((np.log(0.025) - logs_X) / np.cumsum(groups_X))
-    last = np.flatnonzero(scale_X * groups_X <= 1)[-1]
-    return float((1 - scale_X[last] * groups_X[: last + 1]).sum())
+    last = np.flatnonzero(scale_X * ratios_X <= 1)[-1]
+    return float((weights_X * (1 - scale_X[last] * ratios_X))[: last + 1].sum())
 
 
-def mean_of_shares(shares_BC: Doubles, groups_C: Ints) -> Estimate:
+def mean_of_shares(shares_BC: Doubles, groups_C: Ints, extremes_C: Extremes) -> Estimate:
     """The mean of the shares of classes, each over the groups of its class.
 
     Shares of 0 and 1, which all resamples repeat, add what their groups leave open.
 
     Args:
         shares_BC: the first row is that of the sample; NaN = no row of the class.
+        extremes_C: of the groups of each class.
     """
-    there_C, shares_C = np.isfinite(shares_BC[0]), shares_BC[0]
+    there_C = np.isfinite(shares_BC[0])
     count = max(1, int(there_C.sum()))
-    below, above = (unseen_sum(groups_C[shares_C == end]) / count for end in (1, 0))
+    unseen = [unseen_sum(groups_C, weights_C * there_C) / count for weights_C in extremes_C.weights]
     fewest = int(groups_C[there_C].min(initial=int(groups_C.max(initial=1))))
-    return estimate(mean_of_present(shares_BC), fewest, unseen=(below, above))
+    return estimate(mean_of_present(shares_BC), fewest, unseen=(unseen[0], unseen[1]))
 
 
 def few_groups_factor(groups: int) -> float:
@@ -113,19 +156,21 @@ def few_groups_factor(groups: int) -> float:
     return float(stdtrit(degrees, 0.975) / stdtrit(np.inf, 0.975) * np.sqrt(1 + 1 / degrees))
 
 
-def over_rows(
-    measure: Callable[[Doubles], Doubles],
-    times_BG: Doubles,
-    groups_N: Ints,
-    shares_N: Doubles,
-    *,
-    independent: int | None = None,
+def share_of_groups(
+    hits_N: Bools, times_BG: Doubles, groups_N: Ints, shares_N: Doubles, among_N: Bools
 ) -> Estimate:
-    """An estimate of a figure of row weights.
+    """The share of some rows that are hits, with an interval over their groups.
 
-    Args: as ``weighted_figures``; ``independent`` as the groups of ``estimate``.
+    Args: as ``weighted_figures``; ``among_N`` are the rows that count, one at least.
     """
-    return estimate(weighted_figures(measure, times_BG, groups_N, shares_N), independent)
+    group_N = np.unique(groups_N, return_inverse=True)[1]
+    weights_N = shares_N * among_N
+    totals_G = np.bincount(group_N, weights_N, times_BG.shape[1]).astype(np.float64)
+    hits_G = np.bincount(group_N, weights_N * hits_N, times_BG.shape[1]).astype(np.float64)
+    shares_G = ratio(hits_G, totals_G)
+    values_B = ratio(times_BG @ hits_G, times_BG @ totals_G)
+    there_G = shares_G[totals_G > 0]
+    return share_estimate(values_B, len(there_G), Extremes.of(there_G))
 
 
 def weighted_figures(
