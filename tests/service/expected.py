@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from service.api.shapes.base import Body
 from sonoprobe_client import ApiError
 
 BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"  # small: its accuracy is no matter
@@ -31,3 +32,9 @@ def unsigned(document: dict) -> dict:
     facts = {key: value for key, value in document.items() if key not in ("sha256", "signature")}
     text = json.dumps(facts, sort_keys=True)
     return facts | {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def bodies_of_routes(kind: type[Body] = Body) -> set[type[Body]]:
+    """Every body that the service defines; tests that ran before may have defined others."""
+    inner = {body for child in kind.__subclasses__() for body in bodies_of_routes(child)}
+    return inner | {kind} if kind is not Body and kind.__module__.startswith("service.") else inner

@@ -6,12 +6,12 @@ from typing import Any, get_args
 import pytest
 from pydantic import BeforeValidator
 
-from service.api.shapes.base import DISTINCT_NAMES, Body
+from service.api.shapes.base import DISTINCT_NAMES
 from service.app import create_app
 from service.server import LocalService
 from service.settings import Settings
 from sonoprobe_client import PlainClient as Client
-from tests.service.expected import refused
+from tests.service.expected import bodies_of_routes, refused
 
 WARD = "ambiguous"
 
@@ -124,7 +124,7 @@ def test_two_classes_or_tasks_of_a_fit_that_are_one_text_are_refused(
 def test_every_object_of_a_request_whose_names_are_settled_is_guarded(tmp_path) -> None:
     create_app(Settings(data_dir=tmp_path))  # imports every body
     unguarded, guarded = [], 0
-    for body in _bodies(Body):
+    for body in bodies_of_routes():
         for name, field in body.model_fields.items():
             for mapping, metadata in _mappings(field.annotation, tuple(field.metadata)):
                 if any(isinstance(m, BeforeValidator) for m in _metadata(get_args(mapping)[0])):
@@ -132,12 +132,6 @@ def test_every_object_of_a_request_whose_names_are_settled_is_guarded(tmp_path) 
                     unguarded += [] if DISTINCT_NAMES in metadata else [f"{body.__name__}.{name}"]
     assert unguarded == []
     assert guarded >= 8
-
-
-def _bodies(kind: type[Body]) -> Iterator[type[Body]]:
-    for inner in kind.__subclasses__():
-        yield inner
-        yield from _bodies(inner)
 
 
 def _metadata(annotation: Any) -> tuple[Any, ...]:

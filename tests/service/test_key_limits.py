@@ -24,7 +24,6 @@ from service.api.shapes import (  # noqa: F401 - so that every body is defined
     search_shapes,
     version_shapes,
 )
-from service.api.shapes.base import Body
 from service.app import catalog_of, create_app
 from service.catalog.access_records import KeyGrant
 from service.errors import OutsideLimits, UnknownItem
@@ -32,7 +31,7 @@ from service.server import local_service
 from service.settings import Settings
 from sonoprobe_client import ApiError, outcome_of
 from sonoprobe_client import PlainClient as Client
-from tests.service.expected import BUNDLE
+from tests.service.expected import BUNDLE, bodies_of_routes
 from tests.service.test_fit_inputs import saved_again
 
 PAGE = Path(__file__).parents[2] / "docs" / "access.md"
@@ -240,21 +239,15 @@ def test_every_route_with_names_in_its_body_is_among_those_that_are_tried() -> N
 
 def test_every_name_in_a_body_has_a_type_that_knows_the_limits() -> None:
     found = 0
-    for model in all_bodies(Body):
+    for model in bodies_of_routes():
         for name, field in model.model_fields.items():
             if name in NAME_FIELDS and (model.__name__, name) not in NO_NAMES:
                 assert knows_limits(field), f"{model.__name__}.{name}"
                 found += 1
     assert found >= 9
     for model, name in (("NewCollectionBody", "name"), ("NewClassifierBody", "name")):
-        (body,) = {body for body in all_bodies(Body) if body.__name__ == model}
+        (body,) = {body for body in bodies_of_routes() if body.__name__ == model}
         assert knows_limits(body.model_fields[name])
-
-
-def all_bodies(model: type[Body]) -> Iterator[type[Body]]:
-    for child in model.__subclasses__():
-        yield child
-        yield from all_bodies(child)
 
 
 def knows_limits(field: FieldInfo) -> bool:

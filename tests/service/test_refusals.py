@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 import pytest
 
-from service.api.shapes.base import Body
 from service.api.strict_json import (
     MAX_CONTAINERS,
     MAX_DEPTH,
@@ -20,7 +19,7 @@ from service.api.strict_json import (
 from service.errors import InputError, TooManyItems
 from service.server import LocalService
 from sonoprobe_client import PlainClient as Client
-from tests.service.expected import refused
+from tests.service.expected import bodies_of_routes, refused
 from tests.service.raw_http import answer, connection, head
 
 MAX_REFUSAL = 64_000
@@ -114,15 +113,6 @@ def test_a_list_of_fixed_length_is_counted_before_its_items(http) -> None:
     assert rule["says"] == "examples: expected at most 10000 items, got 10001"
 
 
-def every_body() -> set[type[Body]]:
-    found, open_kinds = set(), [Body]
-    while open_kinds:
-        children = open_kinds.pop().__subclasses__()
-        found |= set(children)
-        open_kinds += children
-    return found
-
-
 PER_IMAGE = {"images", "metadata", "queries", "scan_ids"}  # the settings limit them
 
 
@@ -150,10 +140,10 @@ def unlimited(node: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def test_everything_in_a_request_has_a_greatest_length() -> None:
-    assert len(every_body()) > 20
+    assert len(bodies_of_routes()) > 20
     free = {
         (model.__name__, *found)
-        for model in every_body()
+        for model in bodies_of_routes()
         for found in unlimited(model.model_json_schema())
     }
     assert free == {("ClassifierImportBody", "classifier", "object")}
