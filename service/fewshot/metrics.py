@@ -274,7 +274,7 @@ def _rates(calls: ClassCalls, chosen: int) -> tuple[Estimate, Estimate | None]:
     shares_BC, extremes = calls.of_class(chosen)
     groups_C, right_B = calls.groups, shares_BC[:, chosen]
     own = Extremes(extremes.least[chosen], extremes.greatest[chosen])
-    recall = share_estimate(right_B, int(groups_C[chosen]), own)
+    recall = share_estimate(right_B, float(groups_C[chosen]), own)
     there_C = np.isfinite(shares_BC[0]) & (np.arange(len(groups_C)) != chosen)
     calls_BX, count = shares_BC[:, there_C], int(there_C.sum())
     others = Extremes(extremes.least[there_C], extremes.greatest[there_C])
@@ -284,7 +284,7 @@ def _rates(calls: ClassCalls, chosen: int) -> tuple[Estimate, Estimate | None]:
     if np.isnan(precision_B[0]):
         return recall, None
     # Groups with rows of several classes tie recall and wrong calls together, as resamples do.
-    tied = estimate(precision_B, int(groups_C[groups_C > 0].min()))
+    tied = estimate(precision_B, float(groups_C[groups_C > 0].min()))
     low, high = _least_part(recall, wrong), 1 - _least_part(wrong, recall)
     return recall, Estimate(tied.value, min(tied.low, low), max(tied.high, high))
 

@@ -11,7 +11,7 @@ from service.fewshot.heldout import HeldOut
 from service.fewshot.label_quality import agreement
 from service.fewshot.metrics import ClassificationMetrics, compute_metrics
 from service.fewshot.operating_points import at_threshold
-from service.fewshot.uncertainty.intervals import unseen_sum
+from service.fewshot.uncertainty.intervals import effective_groups, unseen_sum
 
 FRAMES, PATIENTS = 10, 8
 
@@ -65,6 +65,22 @@ def test_sensitivity_outcomes_and_kappa_stay_as_open_with_one_wrong_frame() -> N
     assert used.overconfidence.high > 0.05
     readers = [[held.classes[n] for n in numbers] for numbers in (held.labels_N, guesses)]
     assert agreement(*readers, groups.astype(str).tolist()).kappa.low < 0.75
+
+
+def outcomes_of(sizes: list[int]) -> HeadOutcomes:
+    """Outcomes of so many frames of each patient, all of them right."""
+    groups = np.arange(len(sizes)).repeat(sizes)
+    labels = groups % 2
+    return HeadOutcomes(labels, labels, np.full(len(groups), 0.9), groups >= 0, groups)
+
+
+def test_a_patient_of_most_outcomes_does_not_count_as_many_patients() -> None:
+    assert effective_groups(np.array([[3.0], [3.0], [3.0]])).tolist() == [3.0]
+    equal = accuracy_in_use(outcomes_of([12] * 10), ("a", "b"))
+    long = accuracy_in_use(outcomes_of([93] + [3] * 9), ("a", "b"))
+    assert equal.accuracy.low == pytest.approx(0.025 ** (1 / 10))
+    assert long.accuracy.low < 0.2
+    assert long.overconfidence.high > 0.5 > equal.overconfidence.high
 
 
 def test_many_classes_need_no_table_of_patients_by_pairs_of_classes() -> None:

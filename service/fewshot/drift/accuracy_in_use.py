@@ -14,6 +14,7 @@ from service.fewshot.metrics import MIN_GROUPS, balanced_accuracy_estimate
 from service.fewshot.uncertainty.intervals import (
     Estimate,
     Extremes,
+    effective_groups,
     estimate,
     group_resamples,
     ratio,
@@ -109,13 +110,14 @@ def accuracy_in_use(outcomes: HeadOutcomes, classes: tuple[str, ...]) -> Accurac
     # Outcomes that are all right leave it open how often the classifier is too sure.
     extremes = Extremes.of(right_G)
     if_right, if_wrong = extremes.weights
-    bound = unseen_sum(np.array([groups]))
+    effective = float(effective_groups(np.bincount(group_N).astype(np.float64)))
+    bound = unseen_sum(np.array([effective]))
     unseen = (bound * float(if_wrong), bound * float(if_right))
     return AccuracyInUse(
         outcomes=total,
         groups=groups,
         answered=share,
-        accuracy=share_estimate(mean_of(right_N, times_BG), groups, extremes),
+        accuracy=share_estimate(mean_of(right_N, times_BG), effective, extremes),
         balanced_accuracy=None
         if few
         else balanced_accuracy_estimate(
@@ -126,7 +128,7 @@ def accuracy_in_use(outcomes: HeadOutcomes, classes: tuple[str, ...]) -> Accurac
             for c, name in enumerate(classes)
         },
         overconfidence=estimate(
-            mean_of(confidence_N - right_N, times_BG), groups, unseen=unseen, least=-1.0
+            mean_of(confidence_N - right_N, times_BG), effective, unseen=unseen, least=-1.0
         ),
         expected_calibration_error=_calibration_error(confidence_N, right_N),
         bins=bins,

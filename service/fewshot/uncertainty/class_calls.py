@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.arrays import Doubles, Ints
-from service.fewshot.uncertainty.intervals import Extremes, ratio
+from service.fewshot.uncertainty.intervals import Extremes, effective_groups, ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,9 @@ class ClassCalls:
         return cls(labels_N, guesses_N, group_N, shares_N, times_BG, totals_GC, totals_BC)
 
     @property
-    def groups(self) -> Ints:
-        """(C,) groups with rows of each class."""
-        groups_C: Ints = (self.totals_GC > 0).sum(0)
-        return groups_C
+    def groups(self) -> Doubles:
+        """(C,) effective groups of each class."""
+        return effective_groups(self.totals_GC)
 
     def right(self) -> tuple[Doubles, Extremes]:
         """(B, C) the share of each class that is called right, and the extreme groups of each."""

@@ -43,7 +43,7 @@ def group_resamples(groups_N: Ints, seed: int = 0, resamples: int = RESAMPLES) -
 
 def estimate(
     values_B: Doubles,
-    groups: int | None = None,
+    groups: float | None = None,
     *,
     unseen: tuple[float, float] = (0.0, 0.0),
     least: float = 0.0,
@@ -55,7 +55,7 @@ def estimate(
     of confidence limits about effect measures").
 
     Args:
-        groups: independent groups behind the figure; None = the percentiles alone.
+        groups: independent (``effective``) groups behind it; None = the percentiles alone.
         unseen: how far below and above the value the figure may lie by what no row shows.
         least: of the figure, whose greatest is 1.
     """
@@ -94,18 +94,18 @@ class Extremes:
         return np.maximum(0, 2 * self.least - 1), np.maximum(0, 1 - 2 * self.greatest)
 
 
-def share_estimate(values_B: Doubles, groups: int, extremes: Extremes) -> Estimate:
+def share_estimate(values_B: Doubles, groups: float, extremes: Extremes) -> Estimate:
     """The estimate of a share over groups: 5 groups that are all right leave 0.48 to 1.
 
     Args:
         extremes: the shares of the least and the most right group.
     """
-    bound = unseen_sum(np.array([max(1, groups)]))
+    bound = unseen_sum(np.array([max(1.0, groups)]))
     below, above = (bound * float(weight) for weight in extremes.weights)
     return estimate(values_B, groups, unseen=(below, above))
 
 
-def unseen_sum(groups_X: Ints, weights_X: Doubles | None = None) -> float:
+def unseen_sum(groups_X: Ints | Doubles, weights_X: Doubles | None = None) -> float:
     """The greatest sum of the chances of X events, none seen in so many groups each; 0 without any.
 
     Greater ones leave less than 2.5 % for a sample without any of them. Of a single event it is the
@@ -129,7 +129,7 @@ def unseen_sum(groups_X: Ints, weights_X: Doubles | None = None) -> float:
     return float((weights_X * (1 - scale_X[last] * ratios_X))[: last + 1].sum())
 
 
-def mean_of_shares(shares_BC: Doubles, groups_C: Ints, extremes_C: Extremes) -> Estimate:
+def mean_of_shares(shares_BC: Doubles, groups_C: Doubles, extremes_C: Extremes) -> Estimate:
     """The mean of the shares of classes, each over the groups of its class.
 
     Shares of 0 and 1, which all resamples repeat, add what their groups leave open.
@@ -141,18 +141,32 @@ def mean_of_shares(shares_BC: Doubles, groups_C: Ints, extremes_C: Extremes) -> 
     there_C = np.isfinite(shares_BC[0])
     count = max(1, int(there_C.sum()))
     unseen = [unseen_sum(groups_C, weights_C * there_C) / count for weights_C in extremes_C.weights]
-    fewest = int(groups_C[there_C].min(initial=int(groups_C.max(initial=1))))
+    fewest = float(groups_C[there_C].min(initial=groups_C.max(initial=1.0)))
     return estimate(mean_of_present(shares_BC), fewest, unseen=(unseen[0], unseen[1]))
 
 
-def few_groups_factor(groups: int) -> float:
+def effective_groups(totals_GX: Doubles) -> Doubles:
+    """(X,) as many equal groups say as much of a mean; of few long ones fewer than there are.
+
+    (sum of weights)^2 / sum of squares (Kish 1965, "Survey sampling"): 10 for 10 patients of 3
+    outcomes, 2 for one of 90 and nine of 3. 0 without rows.
+
+    Args:
+        totals_GX: weight of the rows of each group in each of several figures.
+    """
+    squares_X = (totals_GX**2).sum(0)
+    groups_X: Doubles = totals_GX.sum(0) ** 2 / np.where(squares_X > 0, squares_X, 1)
+    return groups_X
+
+
+def few_groups_factor(groups: float) -> float:
     """How much wider than its bootstrap a 95 % interval of so few groups is: 1.58 for 5.
 
     A bootstrap of G groups has a standard error that is too small by the root of (G - 1) / G, and
     takes normal quantiles for those of Student's t (Hesterberg 2015, "What teachers should know
     about the bootstrap", section 5.3).
     """
-    degrees = max(1, groups - 1)
+    degrees = max(1.0, groups - 1)
     return float(stdtrit(degrees, 0.975) / stdtrit(np.inf, 0.975) * np.sqrt(1 + 1 / degrees))
 
 
@@ -169,8 +183,8 @@ def share_of_groups(
     hits_G = np.bincount(group_N, weights_N * hits_N, times_BG.shape[1]).astype(np.float64)
     shares_G = ratio(hits_G, totals_G)
     values_B = ratio(times_BG @ hits_G, times_BG @ totals_G)
-    there_G = shares_G[totals_G > 0]
-    return share_estimate(values_B, len(there_G), Extremes.of(there_G))
+    extremes = Extremes.of(shares_G[totals_G > 0])
+    return share_estimate(values_B, float(effective_groups(totals_G)), extremes)
 
 
 def weighted_figures(
