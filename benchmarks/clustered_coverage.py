@@ -8,12 +8,11 @@ mean width of each interval.
     python benchmarks/clustered_coverage.py [--draws 200] [--json]
 """
 
-import argparse
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
+from harness import argument_parser, write_report
 from scipy.special import ndtri
 
 from service.arrays import Doubles
@@ -116,18 +115,16 @@ def rows(draws: int) -> Iterator[ClusterRow]:
 
 def main() -> None:
     """Print the table, or one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("--draws", type=int, default=200)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    if options.json:
-        found = [{name: getattr(r, name) for name in r.__slots__} for r in rows(options.draws)]
-        print(json.dumps({"draws": options.draws, "frames": FRAMES, "rows": found}))
-        return
+    arguments = parser.parse_args()
     print("| figure | patients per class | setting | coverage | width |\n|---|---|---|---|---|")
-    for row in rows(options.draws):
+    found = []
+    for row in rows(arguments.draws):
         cells = (row.figure, row.patients, row.setting, f"{row.coverage:.3f}", f"{row.width:.2f}")
         print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+        found.append(asdict(row))
+    write_report({"draws": arguments.draws, "frames": FRAMES, "rows": found}, arguments)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,10 @@ temperature that the fresh rows themselves would choose. Prints one row per sett
     python benchmarks/large_calibration.py [--seeds 1] [--json]
 """
 
-import argparse
-import json
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from harness import argument_parser, write_report
 
 from service.arrays import Floats, Ints
 from service.fewshot.calibrator import fit_calibrator, fit_temperature, reliability
@@ -80,18 +79,15 @@ def measured(examples: int, distance: float, random_labels: float, seed: int) ->
 
 def main() -> None:
     """Print the table, or one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    rows = [measured(*s, seed) for s in SETTINGS for seed in range(options.seeds)]
-    if options.json:
-        print(json.dumps({"fresh": FRESH, "rows": [asdict(row) for row in rows]}))
-        return
+    arguments = parser.parse_args()
+    rows = [measured(*s, seed) for s in SETTINGS for seed in range(arguments.seeds)]
     names = list(CalibrationRow.__slots__)
     print("| " + " | ".join(names) + " |\n" + "|---" * len(names) + "|")
     for row in rows:
         print("| " + " | ".join(f"{value:.4g}" for value in asdict(row).values()) + " |")
+    write_report({"fresh": FRESH, "rows": [asdict(row) for row in rows]}, arguments)
 
 
 if __name__ == "__main__":
