@@ -150,9 +150,15 @@ def _mappings(annotation: Any, metadata: tuple[Any, ...]) -> Iterator[tuple[Any,
 
 @pytest.mark.parametrize(
     ("attribute", "scans"),
-    [('note:"x"', ["s0"]), ("note:x", ["s1"]), ("age:40", ["s0"]), ("flag:true", ["s0"])],
+    [
+        (r'note:"\"x\""', ["s0"]),
+        ('note:"x"', ["s1"]),
+        ("note:x", ["s1"]),
+        ("age:40", ["s0"]),
+        ("flag:true", ["s0"]),
+    ],
 )
-def test_an_attribute_in_the_address_is_text_unless_it_is_a_number_a_truth_value_or_null(
+def test_an_attribute_in_the_address_is_json_or_else_text_as_it_stands(
     client: Client, attribute: str, scans: list[str]
 ) -> None:
     parameters = {"attribute": attribute}

@@ -8539,7 +8539,7 @@ export interface operations {
                 study_id?: string | null;
                 /** @description task:class, repeatable */
                 label?: string[] | null;
-                /** @description name:value, repeatable; 4.5, true and null are read as JSON */
+                /** @description name:value, repeatable; 4.5, true, null and "text" are read as JSON */
                 attribute?: string[] | null;
                 /** @description A filter as in searches, JSON. */
                 filter?: string | null;

@@ -195,7 +195,7 @@ async def list_scans(
     label: Annotated[list[str] | None, Query(description="task:class, repeatable")] = None,
     attribute: Annotated[
         list[str] | None,
-        Query(description="name:value, repeatable; 4.5, true and null are read as JSON"),
+        Query(description='name:value, repeatable; 4.5, true, null and "text" are read as JSON'),
     ] = None,
     filter_text: Annotated[
         str | None,
@@ -296,12 +296,12 @@ def _pairs(
 
 
 def _value(text: str) -> Any:
-    """A JSON number, true, false or null; anything else is text."""
+    """A JSON number, true, false or null, or text in quotes; anything else is text as it stands."""
     try:
         value = strict_json(text)
     except InputError:
         return text
-    return text if isinstance(value, str | list | dict) else value
+    return text if isinstance(value, list | dict) else value
 
 
 @router.get("/{scan_id}", dependencies=[needs("scan.read")])

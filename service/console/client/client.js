@@ -138,6 +138,8 @@ const FILE_CODES = new Set([
     "decode_limit",
     "frame_refused",
     "image_too_large",
+    "name_taken",
+    "policy_refused",
     "unsupported_format",
 ]);
 /**
