@@ -47,7 +47,7 @@ async function found(collection, { file, positive, negative }, { k, otherPatient
   const shared = {
     k,
     filter,
-    ...(otherPatients ? { exclude_same: "subject" } : {}),
+    ...(otherPatients && (file === null || subject) ? { exclude_same: "subject" } : {}),
     ...(otherPatients && file && subject ? { subject_id: subject } : {}),
     ...(negative.length > 0 ? { negative } : {}),
   };

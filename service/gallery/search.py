@@ -93,6 +93,7 @@ class SimilaritySearch:
             for example in (*request.positive, *request.negative)
             if example.scan_id is not None
         ]
+        _require_known(request, scans)
         positive_PD = self._embeddings(workspace_id, stored_in, request.positive)
         negative_MD = self._embeddings(workspace_id, stored_in, request.negative)
         where = excluding(request.where, request.exclude_same, request)
@@ -230,6 +231,21 @@ def direction(positive_PD: Floats, negative_MD: Floats | None = None) -> Floats:
         raise InputError("the query has no direction: its examples cancel out")
     unit_D: Floats = (towards_D / length).astype(np.float32)
     return unit_D
+
+
+def _require_known(request: SearchRequest, scans: Sequence[Scan]) -> None:
+    """Raises InputError: nothing says whose an example is, so none of its own would be left out."""
+    same = request.exclude_same
+    if same is None or getattr(request, f"{same}_id") is not None:
+        return
+    wanted = {example.scan_id for example in request.positive}
+    unknown = [s.scan_id for s in scans if s.scan_id in wanted and getattr(s, f"{same}_id") is None]
+    if None in wanted or unknown:
+        what = f"scan {unknown[0]!r}" if unknown else "the query"
+        raise InputError(
+            f"exclude_same: {what} has no {same}_id, so nothing says which scans are its own; "
+            f"state {same}_id, or leave exclude_same out"
+        )
 
 
 def excluding(

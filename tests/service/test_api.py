@@ -89,14 +89,15 @@ def test_search_finds_the_same_scene_by_image_scan_vector_and_examples(
 
 def test_a_classifier_learns_scenes_and_reports_its_uncertainty(client, collection, frames) -> None:
     for scene in ("cyst", "a_lines", "stone"):
-        client.add_scans(collection, frames[scene][:5], [{"labels": {"scene": scene}}] * 5)
+        said = [{"labels": {"scene": scene}, "subject_id": f"{scene}-{i}"} for i in range(5)]
+        client.add_scans(collection, frames[scene][:5], said)
     made = client.fit({"name": "scenes", "collection": collection, "task": "scene"})
     report = made["report"]
     low, high = report["interval_95"]
     assert 0 <= low <= report["balanced_accuracy"] <= high <= 1
     answer = client.predict("scenes", [frames[s][7] for s in ("cyst", "a_lines", "stone")])
     assert [item["most_probable"] for item in answer["items"]] == ["cyst", "a_lines", "stone"]
-    assert answer["calibrated"] is made["calibrated"] is True  # 15 images are 15 groups
+    assert answer["calibrated"] is made["calibrated"] is True  # of 15 patients
     assert sum(probabilities(answer["items"][0]).values()) == pytest.approx(1)
     assert [c["name"] for c in client.classifiers()] == ["scenes"]
     with refused("name_taken", 409):
@@ -220,6 +221,26 @@ def test_a_search_keeps_to_its_conditions(client, collection, frames) -> None:
     own = {"k": 50, "subject_id": "p1", "exclude_same": "subject"}
     uploaded = client.search_image(collection, frames["cyst"][9], own)["items"]
     assert {hit["scan"]["subject_id"] for hit in uploaded} == {"p0"}
+
+
+def test_own_scans_are_not_left_out_by_guess(client, collection, frames) -> None:
+    """Where nobody says whose a query is, its patient's own scans would be among the hits."""
+    said = [{"scan_id": "own", "subject_id": "p0", "study_id": "1"}, {"scan_id": "nobodys"}]
+    client.add_scans(collection, frames["cyst"][:2], said)
+    options = {"k": 5, "exclude_same": "subject"}
+    for refused_query in ({"scan_id": "nobodys"}, {"positive": ["own", "nobodys"]}):
+        with refused("invalid_input", 422):
+            client.search(collection, options | refused_query)
+    with refused("invalid_input", 422):
+        client.search_image(collection, frames["cyst"][0], options)
+    with refused("invalid_input", 422):
+        client.search_image(
+            collection, frames["cyst"][0], options | {"exclude_same": "study", "subject_id": "p0"}
+        )
+    known = client.search(collection, options | {"scan_id": "own", "negative": ["nobodys"]})
+    assert [hit["scan"]["scan_id"] for hit in known["items"]] == []
+    stated = client.search(collection, options | {"scan_id": "nobodys", "subject_id": "p0"})
+    assert stated["items"] == []
 
 
 def test_a_list_keeps_to_its_conditions(client, collection, frames) -> None:

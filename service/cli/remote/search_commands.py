@@ -29,6 +29,12 @@ def search(
         Literal["subject", "study"] | None,
         typer.Option(help="Leave out scans of the same patient or study."),
     ] = None,
+    subject_id: Annotated[
+        str | None, typer.Option(help="Patient of the file, for --exclude-same.")
+    ] = None,
+    study_id: Annotated[
+        str | None, typer.Option(help="Study of the file, for --exclude-same.")
+    ] = None,
     as_json: AsJson = False,
     url: Url = LOCAL_URL,
     key: Key = None,
@@ -40,6 +46,10 @@ def search(
             options["filter"] = filter_of(where)
         if exclude_same is not None:
             options["exclude_same"] = exclude_same
+        if subject_id is not None:
+            options["subject_id"] = subject_id
+        if study_id is not None:
+            options["study_id"] = study_id
         if (file is None) == (scan_id is None):
             raise InputError("expected either a file or --scan-id")
         if file is not None:
