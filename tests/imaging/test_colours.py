@@ -6,7 +6,7 @@ import pytest
 from screens import analyze, say, speckle
 
 from service.imaging.analysis.colours import find_colour_overlay, without_flow
-from service.imaging.analysis.pixels import brightest, chroma
+from service.imaging.analysis.pixels import box_of, brightest, chroma
 from service.imaging.analysis.text import TextFinder
 
 YELLOW, GREEN, WHITE = (255, 255, 0), (60, 255, 60), (255, 255, 255)
@@ -117,6 +117,35 @@ def test_a_colour_scale_is_filled_with_the_labels_that_touch_it(
     view = analyze(big, finder, region_mode=(0, 0, 480 * scale, 300 * scale)).views[0]
     left = view.shown_hw[::scale, ::scale][ink > 100]
     assert left.max() < 200
+
+
+def marked(frame: np.ndarray, rng: np.random.Generator) -> None:
+    """Up to four flows, scales and plates drawn in place, also at the edges."""
+    height, width = frame.shape[:2]
+    for _ in range(rng.integers(1, 5)):
+        left, top = int(rng.integers(0, width)), int(rng.integers(0, height))
+        part = frame[top : top + rng.integers(4, height), left : left + rng.integers(4, width // 2)]
+        rows, columns = part.shape[:2]
+        grounds = (
+            rng.integers(0, 256, 3),
+            rng.integers(0, 256, (rows, 1, 3)),
+            np.stack([rng.integers(90, 256, (rows, columns)) // n for n in (1, 2, 255)], axis=-1),
+        )
+        part[:] = grounds[rng.integers(0, 3)]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_where_the_caller_knows_the_box_of_the_colour_the_same_is_found(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    frame = np.repeat(rng.integers(0, 120, (*rng.integers(12, 400, 2), 1), dtype=np.uint8), 3, 2)
+    marked(frame, rng)
+    chroma_hw = chroma(frame)
+    anywhere = find_colour_overlay(frame, chroma_hw)
+    known = find_colour_overlay(frame, chroma_hw, box_of(chroma_hw))
+    assert (known is None) == (anywhere is None)
+    if known is not None and anywhere is not None:
+        np.testing.assert_array_equal(known.flow_hw, anywhere.flow_hw)
+        assert (known.scales, known.plates) == (anywhere.scales, anywhere.plates)
 
 
 def test_frames_without_patches_of_colour_are_not_touched() -> None:

@@ -93,6 +93,17 @@ def test_colour_in_a_corner_does_not_change_the_grey_of_the_rest() -> None:
     np.testing.assert_array_equal(grey_of(marked), np.asarray(Image.fromarray(marked).convert("L")))
 
 
+@pytest.mark.parametrize("tinted_share", [0.0, 0.4, 0.6, 1.0])
+def test_the_grey_of_a_tinted_frame_is_that_of_pillow(tinted_share: float) -> None:
+    rng = np.random.default_rng(7)
+    frame = np.repeat(rng.integers(0, 250, (301, 403, 1), dtype=np.uint8), 3, axis=2)
+    tint = rng.integers(0, 6, frame.shape, dtype=np.uint8)
+    frame += tint * (rng.random((301, 403, 1)) < tinted_share)
+    for pixels in (frame, frame[7:290, 11:400]):
+        expected = np.asarray(Image.fromarray(pixels).convert("L"))
+        np.testing.assert_array_equal(grey_of(pixels), expected)
+
+
 def test_the_box_of_the_colour_of_a_frame_has_every_pixel_with_a_colour() -> None:
     grey = np.tile(np.arange(256, dtype=np.uint8), (300, 2))
     frame = np.stack([grey] * 3, axis=-1)

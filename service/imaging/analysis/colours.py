@@ -54,32 +54,50 @@ class ColourOverlay:
     plates: tuple[Box, ...]
 
 
-def find_colour_overlay(frame_hw3: Pixels, chroma_hw: Pixels) -> ColourOverlay | None:
-    """Flow and scales of a frame in colour; None when it has no patch of strong colour."""
-    strong_hw = above(chroma_hw, STRONG_CHROMA)
-    side = round(max(strong_hw.shape) * PATCH_SHARE) | 1
+def find_colour_overlay(
+    frame_hw3: Pixels, chroma_hw: Pixels, coloured: Box | None = None
+) -> ColourOverlay | None:
+    """Flow and scales of a frame in colour; None when it has no patch of strong colour.
+
+    Args:
+        frame_hw3: uint8.
+        chroma_hw: see ``pixels.chroma``.
+        coloured: a box outside which no pixel has a colour, where the caller knows one; the rest
+            of the frame is not looked at.
+    """
+    height, width = chroma_hw.shape
+    side = round(max(height, width) * PATCH_SHARE) | 1
     side = min(max(side, PATCH_PX[0]), PATCH_PX[1])
+    gap = min(max(MIN_GAP_PX, height // 40), MAX_GAP_PX)
+    # Colour covers little of most frames, and to number the parts of a whole one takes 5 ms.
+    near = _with_margin(coloured or (0, 0, width, height), max(side, gap), width, height)
+    strong_hw = above(crop(chroma_hw, near), STRONG_CHROMA)
     patches_hw = _opened(strong_hw, side)
     if not cv2.countNonZero(patches_hw):
         return None
-    weak_hw = above(chroma_hw, WEAK_CHROMA)
-    # Colour covers little of most frames, and to number the parts of a whole one takes 5 ms.
-    gap = min(max(MIN_GAP_PX, frame_hw3.shape[0] // 40), MAX_GAP_PX)
-    box = box_of(weak_hw, gap)
-    part_hw3, weak_hw = np.ascontiguousarray(crop(frame_hw3, box)), crop(weak_hw, box)
-    patches_hw = crop(patches_hw, box)
-    near_px = _reach(strong_hw)
-    in_part_hw = _flow(part_hw3, weak_hw, crop(strong_hw, box), patches_hw, near_px)
-    flow_hw = np.zeros_like(strong_hw)
+    weak_hw = above(crop(chroma_hw, near), WEAK_CHROMA)
+    inner = box_of(weak_hw, gap)
+    weak_hw, strong_hw, patches_hw = (
+        crop(mask_hw, inner) for mask_hw in (weak_hw, strong_hw, patches_hw)
+    )
+    box = shifted(inner, *near[:2])
+    part_hw3 = np.ascontiguousarray(crop(frame_hw3, box))
+    in_part_hw = _flow(part_hw3, weak_hw, strong_hw, patches_hw, _reach(chroma_hw))
+    flow_hw = np.zeros_like(chroma_hw)
     crop(flow_hw, box)[:] = in_part_hw
     plates = _plates(np.asarray(cv2.bitwise_and(patches_hw, 1 - in_part_hw), np.uint8))
-    height, width = strong_hw.shape
     scales = [shifted(scale, *box[:2]) for scale in _scales(part_hw3, weak_hw, gap)]
     return ColourOverlay(
         flow_hw,
         tuple(clipped(scale, width, height) for scale in scales),
         tuple(shifted(plate, *box[:2]) for plate in plates),
     )
+
+
+def _with_margin(box: Box, margin_px: int, width: int, height: int) -> Box:
+    """The box, enlarged inside a frame."""
+    x0, y0, x1, y1 = box
+    return clipped((x0 - margin_px, y0 - margin_px, x1 + margin_px, y1 + margin_px), width, height)
 
 
 def _opened(strong_hw: Pixels, side: int) -> Pixels:

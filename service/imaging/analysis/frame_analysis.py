@@ -40,6 +40,7 @@ RIM_PX, RIM_STEP, FLAT_RIM = 4, 4, 0.8  # around a text: pixels, grey levels, sh
 SURE = 0.5  # minimum confidence that a region is separated from the rest of the screen
 CONTEXT_PX = 24  # searched around a region, because letters may reach into it
 MIN_COLOURED_SHARE = DOPPLER_SHARE / 2  # of the box of a region
+NO_BOX: Box = (0, 0, 0, 0)
 MANY_BOXES, MUCH_SHARE = 4, 0.04  # above these, text is more than a label or a measurement
 
 
@@ -197,6 +198,7 @@ class _Surroundings:
         box: of the region, in these pixels.
         brightest_hw: the brightest channel of each pixel.
         chroma_hw: the brightest channel minus the darkest; None where no pixel has a colour.
+        colour: a part of these pixels that holds all their colour.
         coloured: the part of the box that holds all its colour, in pixels of the box.
     """
 
@@ -204,6 +206,7 @@ class _Surroundings:
     box: Box
     brightest_hw: Pixels
     chroma_hw: Pixels | None
+    colour: Box
     coloured: Box
 
     @classmethod
@@ -213,15 +216,16 @@ class _Surroundings:
         around = pixels[top : y1 + CONTEXT_PX, left : x1 + CONTEXT_PX]
         inner = shifted(box, -left, -top)
         if around.ndim == 2:
-            return cls(around, inner, around, None, (0, 0, 0, 0))
-        brightest_hw, coloured = grey_and_coloured_box(around)
-        if not area_px(coloured):
-            return cls(around, inner, brightest_hw, None, (0, 0, 0, 0))
+            return cls(around, inner, around, None, NO_BOX, NO_BOX)
+        brightest_hw, colour = grey_and_coloured_box(around)
+        if not area_px(colour):
+            return cls(around, inner, brightest_hw, None, NO_BOX, NO_BOX)
         chroma_hw = np.zeros_like(brightest_hw)
-        crop(brightest_hw, coloured)[:], crop(chroma_hw, coloured)[:] = brightest_and_chroma(
-            crop(around, coloured)
+        crop(brightest_hw, colour)[:], crop(chroma_hw, colour)[:] = brightest_and_chroma(
+            crop(around, colour)
         )
-        return cls(around, inner, brightest_hw, chroma_hw, box_of(crop(chroma_hw, inner)))
+        coloured = _lit_inside(chroma_hw, colour, inner)
+        return cls(around, inner, brightest_hw, chroma_hw, colour, coloured)
 
     def grey_hw(self) -> Pixels:
         """A copy of the box as the encoder gets it, as by ``grey_of``."""
@@ -235,6 +239,14 @@ class _Surroundings:
         """The box for quality: one channel where too little has a colour for a finding about it."""
         is_coloured = area_px(self.coloured) > MIN_COLOURED_SHARE * area_px(self.box)
         return crop(self.pixels if is_coloured else self.brightest_hw, self.box)
+
+
+def _lit_inside(mask_hw: Pixels, lit: Box, box: Box) -> Box:
+    """The box of all pixels above 0 in ``box``, in its pixels; outside ``lit`` there is none."""
+    x0, y0 = max(lit[0], box[0]), max(lit[1], box[1])
+    part = x0, y0, min(lit[2], box[2]), min(lit[3], box[3])
+    found = box_of(crop(mask_hw, part)) if area_px(part) else NO_BOX
+    return shifted(found, x0 - box[0], y0 - box[1]) if area_px(found) else NO_BOX
 
 
 def _view(
@@ -308,7 +320,7 @@ def _find_text(around: _Surroundings, finder: TextFinder) -> tuple[TextBox, ...]
     grey_hw, chroma_hw = around.brightest_hw, around.chroma_hw
     if chroma_hw is None:
         return finder.find(grey_hw)
-    colours = find_colour_overlay(around.pixels, chroma_hw)
+    colours = find_colour_overlay(around.pixels, chroma_hw, around.colour)
     if colours is None:
         return finder.find(grey_hw)
     texts = finder.find(without_flow(grey_hw, colours.flow_hw))

@@ -31,6 +31,7 @@ SPATIAL_2D = 1  # RegionSpatialFormat (DICOM PS3.3 C.8.5.5.1.1)
 MM_PER_CM = 10.0
 _SIGNIFICANT_BITS = (8, 10, 12, 14, 16)
 _BAND_ROWS = 64
+_SAMPLED_PX = 16  # rows and columns between the pixels that are looked at first
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,8 @@ def grey_of(pixels: Pixels) -> Pixels:
     """uint8 (H, W); of a frame with colour the ITU-R BT.601 luma, as the encoder was trained on."""
     if pixels.ndim == 2:
         return pixels
+    if _is_coloured_throughout(pixels):
+        return np.array(Image.fromarray(pixels).convert("L"))
     grey_HW, (left, top, right, bottom) = grey_and_coloured_box(pixels)
     # Most screens are grey but for a few marks. The luma of grey is the grey itself, so Pillow,
     # whose rounding the digests of stored pixels depend on, converts the coloured part alone.
@@ -184,6 +187,16 @@ def grey_of(pixels: Pixels) -> Pixels:
         part = np.s_[top:bottom, left:right]
         grey_HW[part] = np.asarray(Image.fromarray(pixels[part]).convert("L"))
     return grey_HW
+
+
+def _is_coloured_throughout(frame_HW3: Pixels) -> bool:
+    """Whether most of some pixels have a colour, as in videos whose compression tints their grey.
+
+    Then Pillow converts nearly all of the frame, and to look for the rest costs as much again.
+    """
+    few = frame_HW3[::_SAMPLED_PX, ::_SAMPLED_PX]
+    coloured = (few[..., 0] != few[..., 1]) | (few[..., 0] != few[..., 2])
+    return bool(2 * np.count_nonzero(coloured) > coloured.size)
 
 
 def grey_and_coloured_box(frame_HW3: Pixels) -> tuple[Pixels, tuple[int, int, int, int]]:
@@ -227,7 +240,7 @@ def significant_bits(brightest: int) -> int:
 def without_colour(rgb_HW3: Pixels) -> Pixels:
     """(H, W) when the three planes are equal everywhere, else the same array."""
     # Compare a few pixels first: that is enough for most coloured frames.
-    few = rgb_HW3[::16, ::16]
+    few = rgb_HW3[::_SAMPLED_PX, ::_SAMPLED_PX]
     if np.any(few[..., 0] != few[..., 1]) or np.any(few[..., 0] != few[..., 2]):
         return rgb_HW3
     planes_HW = [cv2.extractChannel(rgb_HW3, channel) for channel in (0, 1, 2)]
