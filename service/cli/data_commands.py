@@ -43,6 +43,13 @@ app = typer.Typer()
 Workspace = Annotated[str, typer.Option(help="Workspace of the collection.")]
 
 
+# A service lists each erasure at once, but only in the folder that it knows.
+_ERASURES_COME_LATE = (
+    "a running service lists what it erases in SONOPROBE_BACKUP_DIR alone: in this folder it is "
+    "missing until the next backup, and a restore from here would bring it back"
+)
+
+
 @app.command()
 def backup(
     folder: Annotated[
@@ -73,6 +80,8 @@ def backup(
                 archive(store, shelf)
         show({"backup": str(path)}, [str(path)], as_json=as_json)
         errors.print(f"{len(backups_in(shelf))} backups are kept", highlight=False)
+        if settings.backup_dir is None or settings.backup_dir.resolve() != shelf.resolve():
+            errors.print(_ERASURES_COME_LATE, highlight=False, soft_wrap=True)
 
 
 @app.command(name="restore")

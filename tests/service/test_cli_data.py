@@ -136,6 +136,16 @@ def test_a_restore_to_an_empty_machine_applies_the_erasures_beside_the_backup(
     assert not (tmp_path / "three" / "catalog.sqlite").exists()
 
 
+def test_a_backup_says_where_erasures_of_a_running_service_are_not_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_catalog(tmp_path / "data").close()
+    shelf = tmp_path / "shelf"
+    for known, is_told in (("", True), (tmp_path / "other", True), (shelf, False)):
+        monkeypatch.setenv("SONOPROBE_BACKUP_DIR", str(known))
+        assert ("missing until the next backup" in run("backup", "--folder", shelf)) is is_told
+
+
 def test_a_scratch_service_leaves_the_backups_of_the_operator_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames
 ) -> None:
