@@ -102,7 +102,7 @@ def test_a_classifier_with_views_is_fitted_at_the_command_line(run, quick, label
     with Client(quick.url, key=quick.key) as client:
         names = ("taught", "plain", "default")
         views = [client.version(name, 1)["settings"]["views"] for name in names]
-    assert views == ["examples", False, "examples"]
+    assert views == ["examples", False, False]
     run("fit", "both", labels, "--views", "--no-views", code=2)
 
 

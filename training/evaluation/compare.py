@@ -1,6 +1,6 @@
 """Intervals and paired differences between encoders that saw the same splits.
 
-Shape suffixes: R resamples, G groups, C classes, N frames, S seeds.
+Shape suffixes: R resamples, C classes, N frames, S seeds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from service.arrays import Doubles, Ints
+from service.fewshot.uncertainty.class_calls import ClassCalls
 from service.fewshot.uncertainty.intervals import (
     Estimate,
     estimate,
@@ -18,7 +18,6 @@ from service.fewshot.uncertainty.intervals import (
     group_resamples,
     mean_of_present,
     mean_of_shares,
-    ratio,
 )
 from training.evaluation.protocol import LabelledSet, Strings, balanced_accuracy
 
@@ -63,25 +62,25 @@ class HeldOutPredictions:
         return balanced_accuracy(self.labelled.labels_N[self.rows], self.predictions)
 
 
-def resampled_recalls(held_out: HeldOutPredictions) -> tuple[Doubles, Ints]:
-    """Recall of each class in the set and in R bootstrap resamples of its groups, (R + 1, C).
+def calls_of(held_out: HeldOutPredictions) -> ClassCalls:
+    """What each class of the set is called, in the set and in R bootstrap resamples of its groups.
 
-    The groups drawn are the same for every encoder, so differences are paired. NaN where a
-    resample misses a class.
-
-    Returns:
-        The recalls, 0 to 1, and how many groups each class has, (C,).
+    Each frame counts once. The groups drawn are the same for every encoder, so differences are
+    paired.
     """
-    truth_N = held_out.labelled.labels_N[held_out.rows]
-    groups_N = np.unique(held_out.labelled.groups_N[held_out.rows], return_inverse=True)[1]
-    true_NC = truth_N[:, None] == np.array(held_out.labelled.classes)
-    right_NC = true_NC & (held_out.predictions == truth_N)[:, None]
-    totals_GC, right_GC = np.zeros((2, int(groups_N.max()) + 1, true_NC.shape[1]))
-    np.add.at(totals_GC, groups_N, true_NC)
-    np.add.at(right_GC, groups_N, right_NC)
-    times_RG = group_resamples(groups_N, resamples=RESAMPLES)
-    recalls_RC = ratio(times_RG @ right_GC, times_RG @ totals_GC)
-    return recalls_RC, (totals_GC > 0).sum(0)
+    labelled, rows = held_out.labelled, held_out.rows
+    truth_N = labelled.labels_N[rows]
+    number_of = {name: number for number, name in enumerate(labelled.classes)}
+    groups_N = np.unique(labelled.groups_N[rows], return_inverse=True)[1]
+    return ClassCalls.of(
+        np.array([number_of[name] for name in truth_N]),
+        # Another name than a class's is a wrong call.
+        np.array([number_of.get(name, len(number_of)) for name in held_out.predictions]),
+        groups_N,
+        np.ones(len(rows)),
+        group_resamples(groups_N, resamples=RESAMPLES),
+        len(labelled.classes),
+    )
 
 
 def over_groups(held_out: Sequence[HeldOutPredictions]) -> Estimate:
@@ -89,7 +88,7 @@ def over_groups(held_out: Sequence[HeldOutPredictions]) -> Estimate:
 
     Of each set it is that of the service: wider for few groups, and open where all are right.
     """
-    return _mean_of_sets([mean_of_shares(*resampled_recalls(one)) for one in held_out])
+    return _mean_of_sets([_recall(calls_of(one)) for one in held_out])
 
 
 def paired_over_groups(
@@ -101,11 +100,16 @@ def paired_over_groups(
     )
 
 
+def _recall(calls: ClassCalls) -> Estimate:
+    recalls_RC, extremes_C = calls.right()
+    return mean_of_shares(recalls_RC, calls.groups, extremes_C)
+
+
 def _difference(mine: HeldOutPredictions, other: HeldOutPredictions) -> Estimate:
-    my_recalls_RC, groups_C = resampled_recalls(mine)
-    gains_RC = my_recalls_RC - resampled_recalls(other)[0]
-    found = estimate(mean_of_present(gains_RC))
-    wider = few_groups_factor(int(groups_C[groups_C > 0].min(initial=int(groups_C.max()))))
+    my_calls = calls_of(mine)
+    gains_RC = my_calls.right()[0] - calls_of(other).right()[0]
+    found, groups_C = estimate(mean_of_present(gains_RC)), my_calls.groups
+    wider = few_groups_factor(float(groups_C[groups_C > 0].min()))
     below, above = max(0.0, found.value - found.low), max(0.0, found.high - found.value)
     return Estimate(found.value, found.value - wider * below, found.value + wider * above)
 
