@@ -96,6 +96,20 @@ def test_two_scan_ids_that_become_one_stay_two(file, opened):
     assert [e.scan for e in examples][1] == ("lungs", "é (2)")
 
 
+@pytest.mark.parametrize("version", ["catalog_v1", "catalog_v2"])
+def test_a_migrated_catalog_keeps_the_number_of_scans_and_reads_it_without_counting(
+    tmp_path, version
+):
+    file = Path(shutil.copy(V1.parents[1] / version / "catalog.sqlite", tmp_path))
+    with closing(sqlite3.connect(file)) as old:
+        counted = sorted(old.execute("SELECT name, scans FROM collection_records").fetchall())
+    with closing(open_catalog(tmp_path)) as catalog, catalog._database.read() as now:
+        found = now.execute("SELECT name, scans FROM collection_records").fetchall()
+        plan = now.execute("EXPLAIN QUERY PLAN SELECT scans FROM collection_records").fetchall()
+    assert sorted(map(tuple, found)) == counted
+    assert len(plan) == 1
+
+
 def test_a_catalog_that_a_service_uses_is_not_migrated_under_it(file):
     with owned(file.parent), pytest.raises(FolderInUse):
         open_catalog(file.parent)

@@ -89,6 +89,9 @@ def migrate(connection: sqlite3.Connection) -> None:
     others = (*SQLITE_SIGNING_TABLES, *SQLITE_MONITORING_TABLES, *SQLITE_LAYOUT_TABLES)
     for statement in (*policies, *others):
         connection.execute(statement)
+    # That of older schemas counts the scans of a collection each time it is read.
+    connection.execute("DROP VIEW collection_records")
+    connection.execute(_statement("CREATE VIEW collection_records"))
     schema.stamp(connection)
 
 
