@@ -11,8 +11,10 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,7 @@ from service.index.vector_index import EXACT_ROWS, TAIL_ROWS, EmbeddingIndex, In
 
 log = logging.getLogger(__name__)
 BLOCK_ROWS = 4096
+MAX_DENIED = 500  # rows of the patients or studies that a search leaves out, found beside the hits
 RECALL_SAMPLES = 100
 RETRY_S = 60.0  # after a failed build
 CLOSE_TIMEOUT_S = 30.0
@@ -99,6 +102,12 @@ class EmbeddedSearch:
         self, workspace_id: str, collection: str, query_D: Floats, *, where: ScanFilter
     ) -> Ranking:
         """See ``VectorSearch``: the filter is evaluated once, in the catalog."""
+        denied = _denied(where)
+        if denied is not None:
+            rows_of = partial(self._rows_of, workspace_id, collection, denied)
+            count = len(rows_of())
+            if count <= MAX_DENIED:
+                return self._ranking_without(workspace_id, collection, query_D, rows_of, count)
         allowed_N = None
         if not where.is_empty:
             allowed_N = self._catalog.row_ids_where(workspace_id, collection, where)
@@ -111,6 +120,34 @@ class EmbeddedSearch:
             return NearestRows(nearest.row_ids_K, nearest.scores_K)
 
         return best
+
+    def _ranking_without(
+        self,
+        workspace_id: str,
+        collection: str,
+        query_D: Floats,
+        rows_of: Callable[[], npt.NDArray[np.int64]],
+        count: int,
+    ) -> Ranking:
+        """All rows are searched, for ``count`` more hits, and the denied ones left out of them.
+
+        To name the million others would take a hundred times longer than the search.
+        """
+        index = self._of(workspace_id, collection)
+
+        def best(k: int) -> NearestRows:
+            (nearest,) = index.search(query_D[None], k=k + count, encoder_id=self.encoder_id)
+            # Read again, after the search: a denied scan that came meanwhile may be among the hits.
+            others_K = ~np.isin(nearest.row_ids_K, rows_of())
+            return NearestRows(nearest.row_ids_K[others_K][:k], nearest.scores_K[others_K][:k])
+
+        return best
+
+    def _rows_of(
+        self, workspace_id: str, collection: str, filters: Sequence[ScanFilter]
+    ) -> npt.NDArray[np.int64]:
+        rows = [self._catalog.row_ids_where(workspace_id, collection, one) for one in filters]
+        return np.unique(np.concatenate(rows))
 
     def statistics(self, workspace_id: str, collection: str) -> IndexStatistics:
         """See ``VectorSearch``."""
@@ -334,3 +371,15 @@ class EmbeddedSearch:
             recall = index.sample_recall()
             if recall is not None:
                 self._recalls.setdefault(key, deque(maxlen=RECALL_SAMPLES)).append(recall)
+
+
+def _denied(where: ScanFilter) -> list[ScanFilter] | None:
+    """What a filter leaves out, where it names only that; else None."""
+    if where.is_empty or not replace(where, not_subject_ids=(), not_study_ids=()).is_empty:
+        return None
+    denied = []
+    if where.not_subject_ids:
+        denied.append(ScanFilter(subject_ids=where.not_subject_ids))
+    if where.not_study_ids:
+        denied.append(ScanFilter(study_ids=where.not_study_ids))
+    return denied

@@ -7,6 +7,7 @@ import pytest
 
 from service.catalog.filter_records import ScanFilter
 from service.catalog.records import ScanImage, ScanPatch, StoredScan
+from service.catalog.sqlite.sql_filter import condition, of_collection
 from service.errors import (
     EncoderMismatch,
     InputError,
@@ -310,3 +311,18 @@ def test_reading_scans_of_no_collection_is_an_unknown_item(catalog, ours):
     ):
         with pytest.raises(UnknownItem):
             read()
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("field", ["subject_ids", "study_ids"])
+def test_the_few_scans_of_a_patient_or_study_are_found_by_their_own_index(catalog, field):
+    """By that of the collection a million rows would be read for each search and each page."""
+    where = ScanFilter(**{field: ("p1",)})
+    passes, variables = condition(where)
+    for is_page, columns in ((False, ("w", 1)), (True, ("w", 1, 0))):
+        scope = of_collection(where, is_page=is_page)
+        sql = f"EXPLAIN QUERY PLAN SELECT row_id FROM scan_records WHERE {scope} AND {passes}"
+        sql += " ORDER BY row_id LIMIT 5"
+        with catalog._database.read() as connection:
+            steps = [row["detail"] for row in connection.execute(sql, (*columns, *variables))]
+        assert any(f"scans_of_{field.removesuffix('_ids')}" in step for step in steps), steps

@@ -451,6 +451,25 @@ def test_a_filter_of_one_percent_is_exact_above_the_limit(many: Stocked) -> None
         many.assert_exact(many.nearest(n, 10, having("rare")), n, 10, "rare")
 
 
+@pytest.mark.parametrize("patients", [1, 3, 40])
+def test_the_scans_of_left_out_patients_are_missing_and_no_others(
+    many: Stocked, patients: int
+) -> None:
+    """40 patients have more scans than are found beside the hits."""
+    hits = 0
+    for n in range(0, 1000, 50):
+        names = tuple(f"p{(n + other) % 100}" for other in range(patients))
+        where = ScanFilter(not_subject_ids=names, not_study_ids=("none",))
+        found = many.nearest(n, 10, where)
+        others = {row for row, m in many.rows.items() if f"p{m % 100}" not in names}
+        assert len(set(found.row_ids_K.tolist()) & others) == 10
+        best = sorted((vector(many.rows[row]) @ vector(n) for row in others), reverse=True)
+        hits += int(np.count_nonzero(found.scores_K >= best[9] - 1e-6))
+        everybody = many.nearest(n, len(others) + 100, where).row_ids_K.tolist()
+        assert sorted(everybody) == sorted(others)
+    assert hits >= 0.95 * 200
+
+
 @pytest.mark.parametrize("share", SHARES)
 def test_no_filter_makes_an_answer_short(many: Stocked, share: str) -> None:
     passing = set(many.passing(share))

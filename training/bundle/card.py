@@ -174,7 +174,10 @@ other ways what the service gives after its analysis; the others were centred by
         note = " (in-domain: frames of this set were trained on, without labels)"
         parts += [f"{name}{note if name in inside else ''}:", _scores_table(scores)]
     if benchmark["cost"]:
-        parts += ["Cost of one frame, on the machine of the evaluation:", _cost_table(benchmark)]
+        parts += [
+            "Cost of one frame, with one core of the machine of the evaluation:",
+            _cost_table(benchmark),
+        ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -6,7 +6,7 @@ Shape suffixes: B batch, S encoder side.
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from service.errors import ArtifactMismatch
+from training.bundle.onnx_files import open_network
 from training.evaluation.encoders import BundleEncoder, FrameEncoder, TorchEncoder
 
 BATCHES = (1, 8)
@@ -33,21 +34,47 @@ class Cost:
         parameters: weights and biases that run, batch-norm shifts included.
         file_bytes: of its weights on disk; None when it has none.
         multiply_adds: of one frame, in convolutions and matrix products.
-        cpu_ms: batch -> median milliseconds per frame, preprocessing not included.
-        threads: that PyTorch and ONNX Runtime were given.
+        cpu_ms: batch -> median milliseconds of one core per frame, preprocessing not included.
     """
 
     parameters: int
     file_bytes: int | None
     multiply_adds: int
     cpu_ms: dict[str, float]
-    threads: int
 
 
 def measure_costs(
     encoders: Sequence[FrameEncoder], *, rounds: int = ROUNDS, batches: Sequence[int] = BATCHES
 ) -> dict[str, Cost]:
-    """Cost of each by name, timed in turns in this one process, medians over all rounds."""
+    """Cost of each by name, timed in turns in this one process, medians over all rounds.
+
+    Each has one thread: idle threads of one runtime spin beside the next, and the time of one
+    thread is its processor time.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        times = _timed([_with_one_thread(encoder) for encoder in encoders], rounds, batches)
+    finally:
+        torch.set_num_threads(threads)
+    costs = {}
+    for encoder in encoders:
+        medians_s = {b: statistics.median(times[encoder.name, b]) for b in batches}
+        cpu_ms = {str(b): round(1000 * median_s / b, 3) for b, median_s in medians_s.items()}
+        costs[encoder.name] = Cost(*_size_and_work(encoder), cpu_ms)
+    return costs
+
+
+def _with_one_thread(encoder: FrameEncoder) -> FrameEncoder:
+    if isinstance(encoder, BundleEncoder):
+        return replace(encoder, session=open_network(encoder.path, 1))
+    return encoder
+
+
+def _timed(
+    encoders: Sequence[FrameEncoder], rounds: int, batches: Sequence[int]
+) -> dict[tuple[str, int], list[float]]:
+    """Seconds of each pass, by encoder and batch."""
     times: dict[tuple[str, int], list[float]] = {}
     for batch in batches:
         inputs = {e.name: _inputs(e, batch) for e in encoders}
@@ -56,18 +83,12 @@ def measure_costs(
         # In turns: a busy moment of the machine then hits all of them, not one.
         for _ in range(rounds):
             for encoder in encoders:
-                # The idle threads of the runtime before it still spin for a moment.
-                encoder.forward(inputs[encoder.name])
+                encoder.forward(inputs[encoder.name])  # its weights are in the cache again
                 for _ in range(REPEATS):
                     began = time.perf_counter()
                     encoder.forward(inputs[encoder.name])
                     times.setdefault((encoder.name, batch), []).append(time.perf_counter() - began)
-    costs = {}
-    for encoder in encoders:
-        medians_s = {b: statistics.median(times[encoder.name, b]) for b in batches}
-        cpu_ms = {str(b): round(1000 * median_s / b, 3) for b, median_s in medians_s.items()}
-        costs[encoder.name] = Cost(*_size_and_work(encoder), cpu_ms, torch.get_num_threads())
-    return costs
+    return times
 
 
 def _inputs(encoder: FrameEncoder, batch: int) -> Any:

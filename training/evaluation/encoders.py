@@ -154,7 +154,6 @@ def bundle_encoders(
             _key("bundle", folder / manifest.networks[name], manifest.spec),
             manifest.spec,
             folder / manifest.networks[name],
-            # As many as PyTorch has, so that times compare.
             open_network(folder / manifest.networks[name], torch.get_num_threads()),
         )
         for name in chosen

@@ -16,7 +16,7 @@ from service.catalog.ids import content_hash
 from service.catalog.plain_text import name_of
 from service.catalog.records import KeptFrames, LabelledScans
 from service.catalog.sqlite.rows import SqliteTable, json_list, require_collection
-from service.catalog.sqlite.sql_filter import condition
+from service.catalog.sqlite.sql_filter import condition, of_collection
 from service.errors import TooManyItems, UnknownItem
 
 _ROWS_AT_ONCE = 1000
@@ -82,7 +82,7 @@ class SqliteArrays(SqliteTable):
         vectors: bool = True,
     ) -> LabelledScans:
         passes, variables = condition(where)
-        scans = f"FROM scans WHERE workspace_id = ? AND collection_id = ? AND {passes}"
+        scans = f"FROM scans WHERE {of_collection(where)} AND {passes}"
         vector, join = "v.vector", "LEFT JOIN scan_vectors AS v USING (row_id)"
         if not vectors:
             vector, join = "x''", ""

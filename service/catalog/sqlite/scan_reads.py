@@ -27,7 +27,7 @@ from service.catalog.sqlite.rows import (
     require_collection,
     require_scan,
 )
-from service.catalog.sqlite.sql_filter import condition
+from service.catalog.sqlite.sql_filter import condition, of_collection
 from service.catalog.subject_records import HeldExamples, HeldScans, HeldSubject
 from service.catalog.validation import require_limit, require_thumbnail, row_of_cursor
 from service.errors import CatalogFailure, UnknownItem
@@ -125,7 +125,7 @@ class SqliteScanReads(SqliteTable):
         passes, variables = condition(where)
         sql = f"""
             SELECT * FROM scan_records
-            WHERE workspace_id = ? AND collection_id = ? AND row_id > ? AND {passes}
+            WHERE {of_collection(where, is_page=True)} AND {passes}
             ORDER BY row_id LIMIT ?
         """  # noqa: S608 - ``passes`` is made of constants
         start = 0 if after is None else row_of_cursor(after)
@@ -166,7 +166,7 @@ class SqliteScanReads(SqliteTable):
         passes, variables = condition(where)
         sql = f"""
             SELECT row_id FROM scans
-            WHERE workspace_id = ? AND collection_id = ? AND {passes} ORDER BY row_id
+            WHERE {of_collection(where)} AND {passes} ORDER BY row_id
         """  # noqa: S608 - ``passes`` is made of constants
         with self._database.read() as connection:
             parent = require_collection(connection, workspace_id, collection)

@@ -67,6 +67,17 @@ def condition(where: ScanFilter) -> tuple[str, list[Variable]]:
     return _joined(where)
 
 
+def of_collection(where: ScanFilter, *, is_page: bool = False) -> str:
+    """The SQL that binds workspace and collection, and of a page the row that it follows.
+
+    SQLite keeps no statistics of the file, and would read a whole collection by its index to find
+    the few scans of a subject or a study. The plus leaves it theirs.
+    """
+    plus = "+" if where.subject_ids or where.study_ids else ""
+    after = f" AND {plus}row_id > ?" if is_page else ""
+    return f"workspace_id = ? AND {plus}collection_id = ?{after}"
+
+
 def _joined(where: ScanFilter) -> Part:
     parts = [*_named(where), *_identities(where), *_times(where)]
     parts += [_joined(inner) for inner in where.all_of]
