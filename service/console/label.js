@@ -1,5 +1,5 @@
 // The page "Label": what to label next, doubtful labels, conflicts, near-duplicates, and the agreement of two readers.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { Duplicates } from "./duplicates.js";
 import { Asked, Choice, Failure, Notice, Tabs, TextField, Thumbnail, html, prefetch, useAction, useAsked } from "./elements.js";
@@ -122,7 +122,8 @@ function Labelling({ items, classifier, version, collection, task, classes, onEn
   const give = (label) => item && (label === null || isShown) && alone(() => giving.run(label));
   const undo = () => given.length > 0 && alone(undoing.run);
   const isBusy = giving.busy || undoing.busy;
-  useEffect(() => {
+  // Before the page is painted: a key that is pressed as soon as the answers are seen must count.
+  useLayoutEffect(() => {
     const press = (event) => {
       // A key that is held down would answer for scans that nobody has looked at.
       if (event.repeat) {
