@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import bench_search
@@ -27,7 +28,14 @@ import httpx
 import numpy as np
 import search_engines
 from drawn_scans import scan_image
-from harness import argument_parser, forget_peak, memory_mb, print_report, resident_memory
+from harness import (
+    argument_parser,
+    forget_peak,
+    memory_mb,
+    print_report,
+    resident_memory,
+    seconds,
+)
 from service_process import ServiceProcess, service_process
 
 from service.access.keys import DEFAULT_WORKSPACE
@@ -40,6 +48,7 @@ from service.gallery.gallery_records import QueryExample, SearchRequest
 from service.index.vector_index import EXACT_ROWS
 
 THUMBNAIL_BYTES, SERVED_SEARCHES, PORT = 512, 500, 18_911
+OTHERS_SEARCHES = 50  # of scans of other patients than the query's
 
 
 def fill(catalog: SqliteCatalog, workspace_id: str, encoder_id: str, scans: int) -> float:
@@ -117,18 +126,26 @@ def _searched(service: ServiceProcess, queries_QD: gallery_vectors.Floats) -> di
     url = f"{service.url}/v1/collections/c"
     with httpx.Client(headers=headers, trust_env=False, timeout=60) as client:
 
-        def ask(query_D: gallery_vectors.Floats) -> search_engines.Ids:
-            answer = client.post(f"{url}/search", json={"vector": query_D.tolist(), "k": 10})
+        def found(query: dict[str, object]) -> search_engines.Ids:
+            answer = client.post(f"{url}/search", json={**query, "k": 10})
             answer.raise_for_status()
             return np.zeros(len(answer.json()["items"]), np.int64)
 
+        def ask(query_D: gallery_vectors.Floats) -> search_engines.Ids:
+            return found({"vector": query_D.tolist()})
+
         alone = search_engines.timed(ask, queries_QD)
+        of_others = [
+            {"scan_id": f"s{n}", "exclude_same": "subject"} for n in range(OTHERS_SEARCHES)
+        ]
+        others_ms = [1e3 * seconds(partial(found, query)) for query in of_others]
         together, per_s = search_engines.timed_together(ask, queries_QD)
         index = client.get(url).json()["index"]
     return {
         "index_lists": index["lists"],
         "http_p50_ms": float(np.median(alone)),
         "http_p99_ms": float(np.quantile(alone, 0.99)),
+        "http_p50_ms_exclude_same": float(np.median(others_ms)),
         "http_p50_ms_8_clients": float(np.median(together)),
         "http_queries_per_s_8_clients": per_s,
     }
