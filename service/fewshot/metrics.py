@@ -78,12 +78,7 @@ def balanced_accuracy_estimate(
     times_BG = group_resamples(groups_N, seed) if resamples is None else resamples
     weights_N = np.ones(len(labels_N)) if shares_N is None else shares_N
     calls = ClassCalls.of(labels_N, guesses_N, groups_N, weights_N, times_BG, classes)
-    return _balanced_accuracy(calls)
-
-
-def _balanced_accuracy(calls: ClassCalls) -> Estimate:
-    shares_BC, extremes_C = calls.right()
-    return mean_of_shares(shares_BC, calls.groups, extremes_C)
+    return calls.balanced_accuracy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +149,7 @@ def compute_metrics(held_out: HeldOut, *, seed: int = 0) -> ClassificationMetric
         placements = _placements(scored)
         per_class = tuple(_per_class(scored, missing_C, calls, areas_BC, placements))
         if enough:
-            accuracy = _balanced_accuracy(calls)
+            accuracy = calls.balanced_accuracy()
             auroc = _mean_area(areas_BC, int(scored.groups_per_class().min()), placements)
     else:
         per_class = tuple(_per_class(scored, missing_C, None, None, []))

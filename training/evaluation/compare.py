@@ -17,7 +17,6 @@ from service.fewshot.uncertainty.intervals import (
     few_groups_factor,
     group_resamples,
     mean_of_present,
-    mean_of_shares,
 )
 from training.evaluation.protocol import LabelledSet, Strings, balanced_accuracy
 
@@ -88,7 +87,7 @@ def over_groups(held_out: Sequence[HeldOutPredictions]) -> Estimate:
 
     Of each set it is that of the service: wider for few groups, and open where all are right.
     """
-    return _mean_of_sets([_recall(calls_of(one)) for one in held_out])
+    return _mean_of_sets([calls_of(one).balanced_accuracy() for one in held_out])
 
 
 def paired_over_groups(
@@ -98,11 +97,6 @@ def paired_over_groups(
     return _mean_of_sets(
         [_difference(mine, other) for mine, other in zip(ours, theirs, strict=True)]
     )
-
-
-def _recall(calls: ClassCalls) -> Estimate:
-    recalls_RC, extremes_C = calls.right()
-    return mean_of_shares(recalls_RC, calls.groups, extremes_C)
 
 
 def _difference(mine: HeldOutPredictions, other: HeldOutPredictions) -> Estimate:

@@ -101,23 +101,23 @@ def accuracy_in_use(outcomes: HeadOutcomes, classes: tuple[str, ...]) -> Accurac
     times_BG = group_resamples(groups_N)
     group_N = np.unique(groups_N, return_inverse=True)[1]
 
-    def mean_of(values_N: Doubles, weights_BG: Doubles) -> Doubles:
-        sums_G = np.bincount(group_N, values_N, groups)
-        return ratio(weights_BG @ sums_G, weights_BG @ np.bincount(group_N, minlength=groups))
+    outcomes_G = np.bincount(group_N).astype(np.float64)
+
+    def mean_of(values_N: Doubles) -> Doubles:
+        return ratio(times_BG @ np.bincount(group_N, values_N), times_BG @ outcomes_G)
 
     few = _classes_of_few_groups(truth_N, groups_N, classes)
-    right_G = mean_of(right_N, np.eye(groups))
+    extremes = Extremes.of(np.bincount(group_N, right_N) / outcomes_G)
     # Outcomes that are all right leave it open how often the classifier is too sure.
-    extremes = Extremes.of(right_G)
     if_right, if_wrong = extremes.weights
-    effective = float(effective_groups(np.bincount(group_N).astype(np.float64)))
+    effective = float(effective_groups(outcomes_G))
     bound = unseen_sum(np.array([effective]))
     unseen = (bound * float(if_wrong), bound * float(if_right))
     return AccuracyInUse(
         outcomes=total,
         groups=groups,
         answered=share,
-        accuracy=share_estimate(mean_of(right_N, times_BG), effective, extremes),
+        accuracy=share_estimate(mean_of(right_N), effective, extremes),
         balanced_accuracy=None
         if few
         else balanced_accuracy_estimate(
@@ -128,7 +128,7 @@ def accuracy_in_use(outcomes: HeadOutcomes, classes: tuple[str, ...]) -> Accurac
             for c, name in enumerate(classes)
         },
         overconfidence=estimate(
-            mean_of(confidence_N - right_N, times_BG), effective, unseen=unseen, least=-1.0
+            mean_of(confidence_N - right_N), effective, unseen=unseen, least=-1.0
         ),
         expected_calibration_error=_calibration_error(confidence_N, right_N),
         bins=bins,

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.arrays import Doubles, Ints
-from service.fewshot.uncertainty.intervals import Extremes, effective_groups, ratio
+from service.fewshot.uncertainty.intervals import (
+    Estimate,
+    Extremes,
+    effective_groups,
+    mean_of_shares,
+    ratio,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,11 @@ class ClassCalls:
         np.add.at(sums_GC, places, self.shares_N[is_right_N])
         shares_GC = np.where(self.totals_GC > 0, ratio(sums_GC, self.totals_GC), np.nan)
         return ratio(self.times_BG @ sums_GC, self.totals_BC), Extremes.of(shares_GC)
+
+    def balanced_accuracy(self) -> Estimate:
+        """The mean over classes of the share that is called right."""
+        shares_BC, extremes_C = self.right()
+        return mean_of_shares(shares_BC, self.groups, extremes_C)
 
     def of_class(self, chosen: int) -> tuple[Doubles, Extremes]:
         """(B, C) the share of each true class that is called ``chosen``, and extreme groups."""
