@@ -11,9 +11,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from service.catalog.vector_search import (
     require_encoder,
 )
 from service.errors import IndexDamaged, ServiceError, Stopping
+from service.gallery.left_out import left_out, rows_of
 from service.index.segment_builder import discard
 from service.index.vector_index import EXACT_ROWS, TAIL_ROWS, EmbeddingIndex, IndexState
 
@@ -102,12 +102,12 @@ class EmbeddedSearch:
         self, workspace_id: str, collection: str, query_D: Floats, *, where: ScanFilter
     ) -> Ranking:
         """See ``VectorSearch``: the filter is evaluated once, in the catalog."""
-        denied = _denied(where)
-        if denied is not None:
-            rows_of = partial(self._rows_of, workspace_id, collection, denied)
-            count = len(rows_of())
+        filters = left_out(where)
+        if filters:
+            denied = partial(rows_of, self._catalog, workspace_id, collection, filters)
+            count = len(denied())
             if count <= MAX_DENIED:
-                return self._ranking_without(workspace_id, collection, query_D, rows_of, count)
+                return self._ranking_without(workspace_id, collection, query_D, denied, count)
         allowed_N = None
         if not where.is_empty:
             allowed_N = self._catalog.row_ids_where(workspace_id, collection, where)
@@ -126,28 +126,19 @@ class EmbeddedSearch:
         workspace_id: str,
         collection: str,
         query_D: Floats,
-        rows_of: Callable[[], npt.NDArray[np.int64]],
+        denied: Callable[[], npt.NDArray[np.int64]],
         count: int,
     ) -> Ranking:
-        """All rows are searched, for ``count`` more hits, and the denied ones left out of them.
-
-        To name the million others would take a hundred times longer than the search.
-        """
+        """All rows are searched, for ``count`` more hits, and the denied ones left out of them."""
         index = self._of(workspace_id, collection)
 
         def best(k: int) -> NearestRows:
             (nearest,) = index.search(query_D[None], k=k + count, encoder_id=self.encoder_id)
             # Read again, after the search: a denied scan that came meanwhile may be among the hits.
-            others_K = ~np.isin(nearest.row_ids_K, rows_of())
+            others_K = ~np.isin(nearest.row_ids_K, denied())
             return NearestRows(nearest.row_ids_K[others_K][:k], nearest.scores_K[others_K][:k])
 
         return best
-
-    def _rows_of(
-        self, workspace_id: str, collection: str, filters: Sequence[ScanFilter]
-    ) -> npt.NDArray[np.int64]:
-        rows = [self._catalog.row_ids_where(workspace_id, collection, one) for one in filters]
-        return np.unique(np.concatenate(rows))
 
     def statistics(self, workspace_id: str, collection: str) -> IndexStatistics:
         """See ``VectorSearch``."""
@@ -371,15 +362,3 @@ class EmbeddedSearch:
             recall = index.sample_recall()
             if recall is not None:
                 self._recalls.setdefault(key, deque(maxlen=RECALL_SAMPLES)).append(recall)
-
-
-def _denied(where: ScanFilter) -> list[ScanFilter] | None:
-    """What a filter leaves out, where it names only that; else None."""
-    if where.is_empty or not replace(where, not_subject_ids=(), not_study_ids=()).is_empty:
-        return None
-    denied = []
-    if where.not_subject_ids:
-        denied.append(ScanFilter(subject_ids=where.not_subject_ids))
-    if where.not_study_ids:
-        denied.append(ScanFilter(study_ids=where.not_study_ids))
-    return denied

@@ -17,6 +17,7 @@ from service.catalog.interface import Catalog
 from service.catalog.records import KeptFrames
 from service.errors import InputError
 from service.gallery.gallery_records import Floats, SearchHit
+from service.gallery.left_out import left_out, rows_of
 from service.gallery.ranking import Query, at_most_per_group, rounded
 
 
@@ -85,8 +86,12 @@ class FrameSearch:
         # and is no cine cannot be among the first k here.
         frames = self._frames(workspace_id, name)
         best = _best(frames, query.embedding_D)
-        if not query.request.where.is_empty:
-            allowed = self._catalog.row_ids_where(workspace_id, name, query.request.where)
+        where = query.request.where
+        if filters := left_out(where):
+            for row_id in rows_of(self._catalog, workspace_id, name, filters).tolist():
+                best.pop(row_id, None)
+        elif not where.is_empty:
+            allowed = self._catalog.row_ids_where(workspace_id, name, where)
             best = {row_id: best[row_id] for row_id in allowed.tolist() if row_id in best}
         ranked = sorted(best, key=lambda row_id: (-best[row_id].score, row_id))
         by_row = {hit.scan.row_id: hit for hit in whole}

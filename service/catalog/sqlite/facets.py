@@ -10,25 +10,25 @@ from service.catalog.plain_text import name_of, require_name
 from service.catalog.records import RenamedLabel, Scalar
 from service.catalog.sqlite.erasure import forget_answers
 from service.catalog.sqlite.rows import SqliteTable, require_collection
-from service.catalog.sqlite.sql_filter import Variable, condition
+from service.catalog.sqlite.sql_filter import Variable, condition, of_collection
 from service.catalog.validation import MAX_TASKS, require_limit
 from service.errors import InputError, NameTaken, UnknownItem
 
 _COUNTS = """
     SELECT count(*) AS scans, count(DISTINCT subject_id) AS subjects,
         count(DISTINCT study_id) AS studies
-    FROM scans WHERE workspace_id = ? AND collection_id = ? AND {passes}
+    FROM scans WHERE {passes}
 """
 _TASKS = """
     SELECT facet.key FROM scans, json_each(scans.labels) AS facet
-    WHERE workspace_id = ? AND collection_id = ? AND {passes}
+    WHERE {passes}
     GROUP BY facet.key ORDER BY count(*) DESC, facet.key LIMIT ?
 """
 # The sum over the window includes the values that the limit leaves out.
 _VALUES = """
     SELECT facet.type, facet.value, count(*) AS scans, sum(count(*)) OVER () AS all_scans
     FROM scans, json_each(scans.{column}) AS facet
-    WHERE workspace_id = ? AND collection_id = ? AND {passes} AND facet.key = ?
+    WHERE {passes} AND facet.key = ?
     GROUP BY facet.type, facet.value ORDER BY scans DESC, facet.value, facet.type DESC LIMIT ?
 """
 
@@ -46,7 +46,8 @@ class SqliteFacets(SqliteTable):
         attributes: Sequence[str] = (),
         limit: int = 20,
     ) -> Facets:
-        passes, variables = condition(where)
+        condition_sql, variables = condition(where)
+        passes = f"{of_collection(where)} AND {condition_sql}"
         require_limit(limit)
         with self._database.read() as connection:
             parent = require_collection(connection, workspace_id, collection)
