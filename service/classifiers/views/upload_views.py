@@ -49,12 +49,14 @@ class UploadViews:
     def _by_default(
         self, workspace_id: str, stored: ExampleSelection, others: int
     ) -> ViewsOfUploads:
-        count = others + len(stored.scans)
+        count, most = others + len(stored.scans), self._store.views.max_default
         names = {scan.collection for scan in stored.scans}
         if stored.collection is not None and (stored.task is not None or stored.tasks):
             names.add(stored.collection)
-            count += len(self._store.sources.labels_of(workspace_id, stored))
-        if count > self._store.views.max_default:
+            self._store.sources.check_collection(workspace_id, stored.collection)
+            if count <= most:  # its labels may be those of a million scans
+                count += len(self._store.sources.labels_of(workspace_id, stored))
+        if count > most:
             return False
         keep = (self._catalog.get_collection(workspace_id, name).keep_images for name in names)
         return "stills" if all(keep) else False
