@@ -12,7 +12,13 @@ from service.imaging.formats.decode import decode
 from training.bundle.export import ExportFacts, copy_precisions, load_run
 from training.bundle.export import export as write_bundle
 from training.catalogue.leaks import read_apart
-from training.catalogue.manifest import MAX_PIXELS, corpus_facts, load_frames, read_manifest
+from training.catalogue.manifest import (
+    MAX_PIXELS,
+    ManifestRow,
+    corpus_facts,
+    load_frames,
+    read_manifest,
+)
 from training.commands.options import (
     SHIPPED_CONFIG,
     ConfigName,
@@ -21,7 +27,7 @@ from training.commands.options import (
     RunFolder,
     UnseenFrames,
 )
-from training.distil.config import load_config
+from training.distil.config import DistillConfig, load_config
 from training.distil.runs import corpus_rows
 
 log = logging.getLogger("training")
@@ -51,15 +57,11 @@ def export(
         InputError: no corpus, bench or golden frames, or a run of another configuration.
     """
     config = load_config(config_name)
-    corpus, bench = read_apart(read_manifest(manifest))
-    corpus = corpus_rows(corpus, config)
-    bench = bench[:: max(1, len(bench) // unseen)][:unseen]
+    corpus, bench = corpus_and_unseen(manifest, unseen, config)
     facts = ExportFacts(
         version, interim, corpus_facts(corpus), teacher, initial, near_duplicate_cosine
     )
     samples = golden_frames(golden)
-    if not corpus or not bench:
-        raise InputError("expected corpus frames and bench frames in the manifest")
     student, ran = load_run(run, config)
     full = write_bundle(
         student,
@@ -74,6 +76,26 @@ def export(
     precisions = (full.default_precision, "fp16")
     encoder_id = copy_precisions(out, shipped, facts, precisions=precisions).encoder_id
     log.info("exported", extra={"encoder_id": encoder_id, **full.about["fidelity"]})
+
+
+def corpus_and_unseen(
+    manifest: Path, unseen: int, config: DistillConfig | None = None
+) -> tuple[list[ManifestRow], list[ManifestRow]]:
+    """The rows that a read-out is fitted on, and about ``unseen`` bench rows to test it on.
+
+    Args:
+        config: whose sets make the corpus; None = all.
+
+    Raises:
+        Conflict: the corpus knows an evaluation frame, its subject or its likeness.
+        InputError: the manifest cannot be read, or there is no row of one kind.
+    """
+    corpus, bench = read_apart(read_manifest(manifest))
+    if config is not None:
+        corpus = corpus_rows(corpus, config)
+    if not corpus or not bench:
+        raise InputError("expected corpus frames and bench frames in the manifest")
+    return corpus, bench[:: max(1, len(bench) // unseen)][:unseen]
 
 
 def golden_frames(folder: Path) -> list[Pixels]:

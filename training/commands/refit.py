@@ -5,14 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from service.embedding.bundle import SHIPPED_BUNDLE, Manifest, read_manifest
-from service.errors import InputError
 from training.bundle.export import ExportFacts, copy_precisions
-from training.catalogue.leaks import read_apart
 from training.catalogue.manifest import corpus_facts, load_frames
-from training.catalogue.manifest import (
-    read_manifest as read_rows,
-)
-from training.commands.export import golden_frames
+from training.commands.export import corpus_and_unseen, golden_frames
 from training.commands.options import (
     BundleFolder,
     EncoderVersion,
@@ -77,10 +72,7 @@ def read_inputs(
             frames, or ``golden`` holds no PNG frame.
     """
     samples = golden_frames(golden)
-    corpus, bench = read_apart(read_rows(manifest))
-    if not corpus or not bench:
-        raise InputError("expected corpus frames and bench frames in the manifest")
-    bench = bench[:: max(1, len(bench) // unseen)][:unseen]
+    corpus, bench = corpus_and_unseen(manifest, unseen)
     before = read_manifest(source)
     facts = ExportFacts(
         version,

@@ -8,13 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from service.errors import InputError
-from service.imaging.analysis.preprocess import PreprocessSpec
+from tests.training.small_runs import SMALL_RUN
 from training.__main__ import app
 from training.bundle.export import load_run, run_settings
-from training.distil.config import DistillConfig, LossConfig, resize_run
+from training.distil.config import resize_run
 from training.distil.ranks import Ranks
 from training.distil.runs import distil_frames, simulated_frames
-from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, StudentConfig, TeacherConfig
 
 OUT = ["--golden", "samples", "--out", "out", "--shipped", "shipped"]
 COMMANDS = {
@@ -24,17 +23,7 @@ COMMANDS = {
     "ablate": ["ablate", "--run", "run", "--out", "out.md"],
     "evaluate": ["evaluate", "--checkpoint", "run", "--out", "out", "--no-costs", "--no-maps"],
 }
-CONFIG = DistillConfig(
-    mode="online",
-    steps=50,
-    batch=8,
-    student=StudentConfig("test_resnet", weights="random", train="all"),
-    teachers=(TeacherConfig("test_vit", "random", mean=(0.5,) * 3, std=(0.5,) * 3),),
-    losses=LossConfig(statistics_rows=4),
-    spec=PreprocessSpec(64, IMAGENET_MEAN, IMAGENET_STD),
-    bf16=False,
-    load_px=72,
-)
+CONFIG = dataclasses.replace(SMALL_RUN, steps=50, batch=8)
 
 
 @pytest.fixture

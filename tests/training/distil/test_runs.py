@@ -7,52 +7,40 @@ from pathlib import Path
 import pytest
 
 from service.errors import InputError
-from service.imaging.analysis.preprocess import PreprocessSpec
+from tests.training.small_runs import SMALL_RUN
 from training.distil.checkpoint import CHECKPOINT_NAME
-from training.distil.config import DistillConfig, LossConfig
+from training.distil.config import LossConfig
 from training.distil.ranks import Ranks
 from training.distil.runs import distil_frames, simulated_frames
-from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, StudentConfig, TeacherConfig
 
 ALONE = Ranks()
-CONFIG = DistillConfig(
-    mode="online",
-    steps=1,
-    batch=4,
-    student=StudentConfig("test_resnet", weights="random", train="all"),
-    teachers=(TeacherConfig("test_vit", "random", mean=(0.5,) * 3, std=(0.5,) * 3),),
-    losses=LossConfig(statistics_rows=4),
-    spec=PreprocessSpec(64, IMAGENET_MEAN, IMAGENET_STD),
-    bf16=False,
-    load_px=72,
-)
 
 
 def test_a_student_does_not_go_on_from_one_that_learnt_other_frames(tmp_path: Path) -> None:
     frames = simulated_frames(12)
-    losses = distil_frames(frames[:6], CONFIG, tmp_path, ranks=ALONE)
-    assert distil_frames(frames[:6], CONFIG, tmp_path, ranks=ALONE) == losses
+    losses = distil_frames(frames[:6], SMALL_RUN, tmp_path, ranks=ALONE)
+    assert distil_frames(frames[:6], SMALL_RUN, tmp_path, ranks=ALONE) == losses
     with pytest.raises(InputError, match="other content"):
-        distil_frames(frames[6:], CONFIG, tmp_path, ranks=ALONE)
+        distil_frames(frames[6:], SMALL_RUN, tmp_path, ranks=ALONE)
 
 
 def test_a_run_that_learnt_nothing_yet_may_be_given_other_frames(tmp_path: Path) -> None:
     frames = simulated_frames(12)
-    distil_frames(frames[:6], CONFIG, tmp_path, ranks=ALONE)
+    distil_frames(frames[:6], SMALL_RUN, tmp_path, ranks=ALONE)
     (tmp_path / CHECKPOINT_NAME).unlink()
-    distil_frames(frames[6:], CONFIG, tmp_path, ranks=ALONE)
+    distil_frames(frames[6:], SMALL_RUN, tmp_path, ranks=ALONE)
     assert json.loads((tmp_path / "frames.json").read_text())["frames"] == 6
 
 
 def test_a_run_of_before_frames_were_noted_goes_on(tmp_path: Path) -> None:
     frames = simulated_frames(6)
-    losses = distil_frames(frames, CONFIG, tmp_path, ranks=ALONE)
+    losses = distil_frames(frames, SMALL_RUN, tmp_path, ranks=ALONE)
     (tmp_path / "frames.json").unlink()
-    assert distil_frames(frames, CONFIG, tmp_path, ranks=ALONE) == losses
+    assert distil_frames(frames, SMALL_RUN, tmp_path, ranks=ALONE) == losses
 
 
 def test_an_epoch_has_a_step_where_each_frame_is_shown_twice(tmp_path: Path) -> None:
     config = dataclasses.replace(
-        CONFIG, steps=0, epochs=2, batch=8, losses=LossConfig(statistics_rows=4, contrastive=0.2)
+        SMALL_RUN, steps=0, epochs=2, batch=8, losses=LossConfig(statistics_rows=4, contrastive=0.2)
     )
     assert len(distil_frames(simulated_frames(6), config, tmp_path, ranks=ALONE)) == 2
