@@ -174,14 +174,16 @@ def open_pooled(path: Path, threads: int = 0) -> Callable[[Floats], Floats]:
     """A function from preprocessed frames (B, 3, S, S) to pooled features (B, K), float32.
 
     Args:
-        path: a network that ``export`` wrote, of any precision.
+        path: an fp32 or int8 network that ``export`` wrote.
     """
     network = onnx.load(path)
     needed = needed_for(network.graph, ["embedding"])
     joined = [
         node.output[0]
         for node in network.graph.node
-        if node.op_type == "Concat" and node.output[0] in needed
+        if node.op_type == "Concat"
+        and helper.get_node_attr_value(node, "axis") == 1  # not those that put shapes together
+        and node.output[0] in needed
     ]
     if not joined:
         raise InputError(f"{path.name} joins no pooled features")

@@ -127,7 +127,7 @@ def refit(
     claim_folder(run / "refit.json", "refit", made_of)
     calibration = calibration_inputs(data.corpus, spec)
     _write_trunk(networks, config.side_px, dim, calibration, run)
-    pool = open_pooled(run / NETWORKS["int8"])
+    pool, exact_pool = (open_pooled(run / NETWORKS[name]) for name in ("int8", "fp32"))
 
     def read(views: Sequence[str]) -> list[Floats]:
         return read_views(data.corpus, views, pool, spec, run / "views")
@@ -136,6 +136,10 @@ def refit(
     readout = _centred(networks, read) if is_kept else _fitted(networks, config, read)
     about = {**_facts_of(manifest, config), **_lite_facts(manifest, data.lite_weights, config)}
     out.mkdir(parents=True, exist_ok=True)
+    # Rounding moves all features of a channel alike, and the int8 network gets the mean of the
+    # fp32 one at last. So the centre of both is that of the exact features.
+    (exact_NK,) = read_views(data.corpus, ("served",), exact_pool, spec, run / "exact_views")
+    readout = _centred_on(readout.weights_DK, exact_NK)
     for precision in ("fp32", "int8"):
         shutil.copyfile(run / NETWORKS[precision], out / NETWORKS[precision])
         set_readout(out / NETWORKS[precision], readout)
