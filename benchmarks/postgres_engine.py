@@ -30,7 +30,7 @@ from search_engines import (
 from service.catalog.filter_records import ScanFilter
 from service.catalog.postgres.postgres_database import DIRECTORY, PostgresDatabase
 from service.catalog.postgres.postgres_schema import migrate
-from service.catalog.postgres.search import postgres_ranking
+from service.catalog.postgres.search import postgres_nearest
 from service.catalog.postgres.search.postgres_search import (
     EXACT_ROWS,
     TAIL_ROWS,
@@ -148,14 +148,14 @@ def _half(
 
 def _by_ef(ask: Any, truth: Any, gallery: Path, rows: int) -> dict[int, list[float]]:
     """{ef_search: [recall@10, median ms]}."""
-    shipped = postgres_ranking.EF_SEARCH, postgres_ranking.LARGE_EF_SEARCH
+    shipped = postgres_nearest.EF_SEARCH, postgres_nearest.LARGE_EF_SEARCH
     figures = {}
     for ef in TRIED_EF if rows > EXACT_ROWS else ():
-        postgres_ranking.EF_SEARCH = postgres_ranking.LARGE_EF_SEARCH = ef
+        postgres_nearest.EF_SEARCH = postgres_nearest.LARGE_EF_SEARCH = ef
         ids_QK = [ask(query_D) for query_D in truth["queries_QD"]]
         share = recall(ids_QK, truth["queries_QD"], truth["best_QK"], gallery)
         figures[ef] = [share, float(np.median(timed(ask, truth["queries_QD"])))]
-    postgres_ranking.EF_SEARCH, postgres_ranking.LARGE_EF_SEARCH = shipped
+    postgres_nearest.EF_SEARCH, postgres_nearest.LARGE_EF_SEARCH = shipped
     return figures
 
 

@@ -19,9 +19,14 @@ from service.catalog.filter_records import Range, ScanFilter
 from service.catalog.postgres.postgres_catalog import PostgresCatalog, open_postgres
 from service.catalog.postgres.postgres_database import DIRECTORY, PostgresDatabase
 from service.catalog.postgres.postgres_rows import delete_scans, lock_collections
+from service.catalog.postgres.search.postgres_graph_check import graph_recall
 from service.catalog.postgres.search.postgres_nearest import SLACK, half_error
 from service.catalog.postgres.search.postgres_search import PostgresSearch
-from service.catalog.postgres.search.postgres_search_build import BuildLimits, PartitionBuilder
+from service.catalog.postgres.search.postgres_search_build import (
+    REBUILD_SHARE,
+    BuildLimits,
+    PartitionBuilder,
+)
 from service.errors import CatalogFailure, Stopping, UnknownItem
 
 pytestmark = pytest.mark.postgres
@@ -440,6 +445,43 @@ def test_a_running_statement_of_a_build_is_cancelled(store):
         store.builder.cancel()
         with pytest.raises(Stopping):
             building.result(timeout=60)
+
+
+def test_a_graph_that_misses_near_rows_is_not_used(store, caplog):
+    """With ``least_recall`` above all that a graph can have, every graph misses some."""
+    store.add(drawn(0))
+    limits = BuildLimits(EXACT_ROWS, TAIL_ROWS, 32, least_recall=1.01)
+    builder = PartitionBuilder(store.catalog.database, ENCODER, limits)
+    assert builder.work(DIRECTORY) == 1
+    assert "searched without" in caplog.text
+    assert store.parts() == []
+    assert store.tables() == set()
+    query_D = drawn(4)[0]
+    assert nearest(store, query_D) == store.expected(query_D, 10, lambda n: True).tolist()
+    assert builder.work(DIRECTORY) == 0  # not again for the same rows
+    store.add(drawn(5, ROWS // REBUILD_SHARE))
+    assert builder.work(DIRECTORY) == 1
+    assert store.build() == 1  # another builder with the usual limit
+    assert [part["state"] for part in store.parts()] == ["ready"]
+
+
+def test_recall_of_a_graph_tells_a_good_one_from_a_bad_one(store):
+    store.add(drawn(0, 4000))
+    store.build()
+    (table,) = store.tables()
+    with store.owner.everything(DIRECTORY, "read") as connection:
+        assert graph_recall(connection, table, 150) > 0.95
+    with store.owner.outside(DIRECTORY) as connection:
+        connection.execute(f"CREATE TABLE poor AS SELECT * FROM {table}")
+        connection.execute(
+            "CREATE INDEX ON poor USING hnsw (half halfvec_ip_ops) "
+            "WITH (m = 2, ef_construction = 4)"
+        )
+        connection.execute("CREATE UNIQUE INDEX ON poor (row_id)")
+        connection.execute("CREATE TABLE empty_part AS SELECT * FROM poor LIMIT 0")
+    with store.owner.everything(DIRECTORY, "read") as connection:
+        assert graph_recall(connection, "poor", 4) < 0.8
+        assert graph_recall(connection, "empty_part", 150) == 1.0
 
 
 # rights ------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ An exact search asks for more candidates than hits. The rounding of both vectors
 most ``max_error`` (``half_error``). So when the worst candidate is more than that below the last
 hit, no other row can be a hit. Otherwise it asks for every row within that distance.
 
-Shape suffixes: N rows, K hits, D embedding width.
+Shape suffixes: N rows, K hits, D embedding width, U values that differ.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,8 @@ from service.catalog.vector_search import NearestRows
 from service.errors import InputError
 
 COPIES_IN_NODE = 10  # HNSW_HEAPTIDS of pgvector
+EF_SEARCH, LARGE_EF_SEARCH, MAX_EF_SEARCH = 150, 600, 1000  # pgvector allows 1000
+LARGE_ROWS = 250_000  # larger graphs need a wider search for the same recall
 SLACK = 16  # candidates beyond k; a second statement is rare with so many
 _HALF_UNIT = 2.0**-11  # of half precision: the largest relative error of a rounding
 _HALF_TINY = 2.0**-25  # the largest error of numbers below 2**-14
@@ -84,8 +86,9 @@ class Scored:
 
     @property
     def are_copies(self) -> bool:
-        """Whether the vectors have more copies than a node of the graph holds, at the mean."""
-        return len(np.unique(self.halves_N)) * COPIES_IN_NODE < len(self.halves_N)
+        """Whether most rows have more copies among the rows than a node of the graph holds."""
+        _, counts_U = np.unique(self.halves_N, return_counts=True)
+        return 2 * int(counts_U[counts_U > COPIES_IN_NODE].sum()) > len(self.halves_N)
 
     def first(self, k: int) -> NearestRows:
         """The k best."""
@@ -272,6 +275,12 @@ _SCORED: LiteralString = """
     SELECT c.row_id, c.d, 1 - (v.vector <=> {vector}) AS score
     FROM candidates AS c JOIN scan_vectors AS v USING (row_id)
 """
+
+
+def ef_search_of(rows: int, count: int) -> int:
+    """How wide to search a graph of so many rows for ``count`` of them."""
+    least = EF_SEARCH if rows <= LARGE_ROWS else LARGE_EF_SEARCH
+    return min(MAX_EF_SEARCH, max(least, 2 * count))
 
 
 def best_of(parts: Sequence[Scored], k: int) -> NearestRows:

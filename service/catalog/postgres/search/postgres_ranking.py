@@ -22,6 +22,7 @@ from service.catalog.postgres.postgres_database import Connection, PostgresDatab
 from service.catalog.postgres.postgres_filter import condition
 from service.catalog.postgres.postgres_rows import require_row
 from service.catalog.postgres.search.postgres_nearest import (
+    EF_SEARCH,
     SLACK,
     Fragment,
     HalfQuery,
@@ -30,6 +31,7 @@ from service.catalog.postgres.search.postgres_nearest import (
     Scored,
     best_of,
     constant,
+    ef_search_of,
 )
 from service.catalog.vector_search import NearestRows, require_same_encoder
 from service.errors import CatalogFailure, InputError
@@ -40,8 +42,6 @@ MAX_FEW = 20_000  # looked up when the partition gives too few: quicker than mor
 # from the end of what the index finds, where it misses most.
 NEAR_PER_HIT, PASSING_PER_HIT, WIDER = 10, 4, 8
 MAX_NEAR = 10_000  # beyond, an exact search is as fast
-EF_SEARCH, LARGE_EF_SEARCH, MAX_EF_SEARCH = 150, 600, 1000  # pgvector allows 1000
-LARGE_ROWS = 250_000  # larger graphs need a wider search for the same recall
 ATTEMPTS = 3  # when the partition is exchanged between two statements
 
 _SEARCHED = """
@@ -124,7 +124,7 @@ class PostgresRanking:
     def _unfiltered(self, search: NearestSearch, part: Part, k: int) -> NearestRows:
         tail = self._tail(search, part, k)
         for count in _counts(part, k + SLACK):
-            search.prepare(_ef_search(part, count))
+            search.prepare(ef_search_of(part.rows, count))
             near = search.near(part, count, k=count)
             if len(near.row_ids_N) == count and not near.are_copies:
                 self.is_exact = False
@@ -138,7 +138,7 @@ class PostgresRanking:
         wanted = PASSING_PER_HIT * k
         tail = self._tail(search, part, k)
         for count in _counts(part, max(EF_SEARCH, NEAR_PER_HIT * k)):
-            search.prepare(_ef_search(part, count))
+            search.prepare(ef_search_of(part.rows, count))
             near = search.near(part, count, k=wanted, where=where)
             if len(near.row_ids_N) >= wanted and not near.are_copies:
                 self.is_exact = False
@@ -170,8 +170,3 @@ def _counts(part: Part, count: int) -> Iterator[int]:
     for rows in (count, WIDER * count):
         if rows <= min(MAX_NEAR, part.rows // 2):
             yield rows
-
-
-def _ef_search(part: Part, count: int) -> int:
-    least = EF_SEARCH if part.rows <= LARGE_ROWS else LARGE_EF_SEARCH
-    return min(MAX_EF_SEARCH, max(least, 2 * count))

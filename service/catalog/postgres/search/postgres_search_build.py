@@ -16,6 +16,8 @@ from psycopg.rows import DictRow
 
 from service.catalog.postgres.postgres_database import Connection, PostgresDatabase
 from service.catalog.postgres.postgres_rows import first, select
+from service.catalog.postgres.search.postgres_graph_check import graph_recall
+from service.catalog.postgres.search.postgres_nearest import ef_search_of
 from service.errors import CatalogFailure, Stopping
 
 log = logging.getLogger(__name__)
@@ -23,6 +25,7 @@ LOCK = 0x536F6E70  # of whoever builds in a database: "Sono" + 1
 MAX_DIM = 4000  # of an HNSW index over half vectors
 EXTEND_ROWS, SWEEP_ROWS = 100, 20_000  # of one transaction: below a second
 REBUILD_SHARE = 8  # a tail of an eighth of the partition costs more to insert than a new one
+ATTEMPTS = 3  # at a graph that finds the nearest rows; each is built in another random order
 _DUE = """
     SELECT c.collection_id, c.scans, c.dim, p.number, p.last_row_id, p.rows, p.removed, p.swept_to
     FROM collections AS c
@@ -40,11 +43,13 @@ class BuildLimits:
         exact_rows: longest collection without a partition.
         tail_rows: rows beside a partition; more are moved into it.
         memory_mb: maintenance_work_mem of a build. A graph that fits is built much faster.
+        least_recall: of a graph that may be used, see ``graph_recall``. Without copies it is 0.99.
     """
 
     exact_rows: int
     tail_rows: int
     memory_mb: int
+    least_recall: float = 0.9
 
 
 class PartitionBuilder:
@@ -67,6 +72,7 @@ class PartitionBuilder:
         self.limits = limits
         self._stopping = stopping
         self._working: Connection | None = None
+        self._poor: dict[tuple[str, int], int] = {}  # scans of collections whose graphs were poor
 
     def work(self, shard: str) -> int:
         """Do everything that is due, unless another replica does; return the number of steps.
@@ -78,7 +84,7 @@ class PartitionBuilder:
             if connection is None:
                 return 0
             select(connection, "SELECT search_tidy()")
-            done = sum(self._upkeep(connection, row) for row in self._due(shard))
+            done = sum(self._upkeep(connection, shard, row) for row in self._due(shard))
             if done:
                 select(connection, "SELECT search_tidy()")
             return done
@@ -106,11 +112,11 @@ class PartitionBuilder:
         with self._database.everything(shard, "read") as connection:
             return select(connection, _DUE, self._encoder_id, self.limits.exact_rows)
 
-    def _upkeep(self, connection: Connection, row: DictRow) -> int:
+    def _upkeep(self, connection: Connection, shard: str, row: DictRow) -> int:
         """Bring the partition of one collection up to date; return the number of steps."""
         part, limits = row["number"], self.limits
         if part is None:
-            return self._build(connection, row["collection_id"]) if row["dim"] <= MAX_DIM else 0
+            return self._build(connection, shard, row) if row["dim"] <= MAX_DIM else 0
         if row["scans"] < limits.exact_rows // 2:
             select(connection, "SELECT search_drop(%s)", part)
             return 1
@@ -118,7 +124,7 @@ class PartitionBuilder:
         if row["removed"] > row["rows"] or tail * REBUILD_SHARE > max(
             row["rows"], limits.tail_rows * REBUILD_SHARE
         ):
-            return self._build(connection, row["collection_id"])
+            return self._build(connection, shard, row)
         steps = 0
         if tail > limits.tail_rows:
             steps += self._extend(connection, part)
@@ -126,19 +132,40 @@ class PartitionBuilder:
             steps += self._sweep(connection, part)
         return steps
 
-    def _build(self, connection: Connection, collection_id: int) -> int:
-        began = time.monotonic()
-        part = self._call(connection, "SELECT search_begin(%s)", collection_id)
-        if part is None:
-            return 0
-        rows = self._call(connection, "SELECT search_fill(%s)", part)
-        self._call(connection, "SELECT search_index(%s, %s)", part, self.limits.memory_mb)
-        if not self._call(connection, "SELECT search_publish(%s)", part):
+    def _build(self, connection: Connection, shard: str, row: DictRow) -> int:
+        """Put a new partition in the place of the old one, if its graph is good."""
+        of_collection = (shard, row["collection_id"])
+        if row["scans"] * REBUILD_SHARE < self._poor.get(of_collection, 0) * (REBUILD_SHARE + 1):
+            return 0  # the same rows again
+        for _attempt in range(ATTEMPTS):
+            began = time.monotonic()
+            part = self._call(connection, "SELECT search_begin(%s)", row["collection_id"])
+            if part is None:
+                return 0
+            rows = self._call(connection, "SELECT search_fill(%s)", part)
+            self._call(connection, "SELECT search_index(%s, %s)", part, self.limits.memory_mb)
+            if self._recall(connection, part, rows) < self.limits.least_recall:
+                continue
+            if self._call(connection, "SELECT search_publish(%s)", part):
+                self._poor.pop(of_collection, None)
+                self._sweep(connection, part)
+                seconds = round(time.monotonic() - began, 3)
+                log.info("partition built", extra={"rows": rows, "seconds": seconds})
             return 1
-        self._sweep(connection, part)
-        seconds = round(time.monotonic() - began, 3)
-        log.info("partition built", extra={"rows": rows, "seconds": seconds})
+        self._poor[of_collection] = row["scans"]
+        log.warning(
+            "no graph of a collection finds its nearest rows, so it is searched without one; "
+            "thousands of copies of one picture can cause this",
+            extra={"collection_id": row["collection_id"], "rows": row["scans"]},
+        )
         return 1
+
+    def _recall(self, connection: Connection, part: int, rows: int) -> float:
+        self._go_on()
+        # On this connection, because ``cancel`` ends the statement that runs on it.
+        with connection.transaction():
+            select(connection, "SELECT set_config('app.workspace', '*', true)")
+            return graph_recall(connection, f"search_build_{part}", ef_search_of(rows, 0))
 
     def _extend(self, connection: Connection, part: int) -> int:
         began, total = time.monotonic(), 0
