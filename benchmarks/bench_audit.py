@@ -12,28 +12,23 @@ prediction, which says on a busy machine too what there is less of. The log wait
 import http.client
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from harness import argument_parser, print_report
-from service_process import wait_until_ready
+from service_process import ServiceProcess, service_process
 
 from service.access.audit.audit_entries import AuditEvent, Who
 from service.access.audit.audit_heads import HeadsFile
 from service.access.audit.audit_log import AuditLog
 from service.access.audit.audit_verification import verify
-from service.access.keys import create_key
 from service.catalog.audit.audit_records import AuditStore, Draft
 from service.catalog.audit.sqlite_audit import AUDIT_FILE, SqliteAudit
-from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.cli.demo import SAMPLES
 from service.cli.folder_walk import image_files
 from sonoprobe_client import PlainClient as Client
@@ -42,37 +37,13 @@ APPENDS, WRITERS = 2000, 16
 WHO = Who("key", "key_5f2b1c0d9e8a7463aa01", ("reader",))
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """A service that answers, with or without the log."""
-
-    url: str
-    key: str
-    pid: int
-
-
 @contextmanager
-def service_of(folder: Path, port: int, *, audit: bool) -> Iterator[Measured]:
+def service_of(folder: Path, port: int, *, audit: bool) -> Iterator[ServiceProcess]:
     """Run the service while the block runs, with a fitted classifier."""
-    with closing(open_catalog(folder)) as catalog:
-        key = create_key(catalog, "bench", "default")[1]
-    environment = os.environ | {
-        "SONOPROBE_DATA_DIR": str(folder),
-        "SONOPROBE_PORT": str(port),
-        "SONOPROBE_LOG_LEVEL": "WARNING",
-        "SONOPROBE_DRAIN_S": "0",
-        "SONOPROBE_AUDIT": str(audit).lower(),
-    }
-    process = subprocess.Popen([sys.executable, "-m", "service", "serve"], env=environment)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until_ready(process, url)
-        with Client(url, key=key) as client:
+    with service_process(folder, port, {"audit": str(audit).lower()}) as service:
+        with Client(service.url, key=service.key) as client:
             _teach(client)
-        yield Measured(url, key, process.pid)
-    finally:
-        process.terminate()
-        process.wait(30)
+        yield service
 
 
 def _teach(client: Client) -> None:
@@ -96,7 +67,7 @@ def processor_s(pid: int) -> float:
 
 
 def predictions_s(
-    service: Measured, images: list[bytes], clients: int, seconds: float
+    service: ServiceProcess, images: list[bytes], clients: int, seconds: float
 ) -> tuple[float, float]:
     """Predictions per second of concurrent clients, one image each; processor ms of one."""
     done, lock, stop = 0, threading.Lock(), time.perf_counter() + seconds
@@ -127,7 +98,12 @@ def predictions_s(
 
 
 def compare(
-    services: dict[str, Measured], images: list[bytes], *, clients: int, rounds: int, seconds: float
+    services: dict[str, ServiceProcess],
+    images: list[bytes],
+    *,
+    clients: int,
+    rounds: int,
+    seconds: float,
 ) -> dict[str, Any]:
     """Both services in turns; the first round is warm-up."""
     rates: dict[str, list[float]] = {name: [] for name in services}

@@ -28,3 +28,13 @@ def test_a_benchmark_prints_one_json_object_as_its_last_line_where_it_is_asked_t
     calls = calls_of(file)
     assert "argument_parser" in calls
     assert calls & {"print_report", "write_report"}
+
+
+def test_two_modules_start_the_services_of_all_benchmarks() -> None:
+    """They wait as long as a busy machine needs, and end what does not end by itself."""
+    starters = {
+        file.stem
+        for file in ROOT.glob("benchmarks/*.py")
+        if any(isinstance(node, ast.Constant) and node.value == "serve" for node in nodes_of(file))
+    }
+    assert starters == {"service_process", "replica_processes"}
