@@ -3,12 +3,14 @@
 import contextlib
 import os
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 from postgres_process import SERVICE_ROLE
 
-from service.catalog.postgres.postgres_database import DIRECTORY, PostgresDatabase
+from service.catalog.postgres.postgres_database import DIRECTORY, WAIT_S, PostgresDatabase
 from service.catalog.postgres.postgres_schema import migrate
 from service.errors import CatalogFailure, InputError, ServiceError, WorkspaceMoving
 
@@ -139,6 +141,20 @@ def test_a_server_that_hangs_is_not_ready_and_then_it_is_again(postgres_server, 
             break
         except CatalogFailure:
             assert attempt < 99, "it never came back"
+
+
+def test_a_server_that_is_busy_when_a_process_starts_is_waited_for(postgres_server, postgres_url):
+    """It waits longer than a request does, and a first attempt may fail."""
+    (pid, *_) = (postgres_server.folder / "data" / "postmaster.pid").read_text().split()
+    with ThreadPoolExecutor(1) as start:
+        os.kill(int(pid), signal.SIGSTOP)
+        try:
+            opened = start.submit(PostgresDatabase, postgres_url)
+            time.sleep(WAIT_S + 0.4)
+        finally:
+            os.kill(int(pid), signal.SIGCONT)
+        with contextlib.closing(opened.result()) as database:
+            database.check()
 
 
 def test_a_role_for_which_the_walls_do_not_hold_is_warned_of(postgres_server, postgres_url, caplog):

@@ -29,6 +29,7 @@ ALL_WORKSPACES = "*"
 DIRECTORY = ""  # name of the shard that is the database of the directory
 MAX_CONNECTIONS = 16  # of one process to one database
 WAIT_S = 1.5  # for a free connection; a lost database is told after so long
+OPEN_S = 5.0  # for the first connection, which no request waits for; a busy server takes a second
 MIN_WAIT_S = 0.1  # for it, after the wait for a place
 CONNECT_S = 2
 CHECK_S = 1.8  # readiness falls within two seconds
@@ -99,6 +100,8 @@ class PostgresDatabase:
             for name, of_shard in urls.items():
                 self._pools[name] = _pool(of_shard, max_connections)
                 opened.callback(self._pools[name].close)
+                with translated():
+                    self._pools[name].wait(OPEN_S)
                 with self.everything(name, "read") as connection:
                     require_schema(connection)
                     _require_place(connection, name, may_arrive=may_arrive)
