@@ -17,7 +17,7 @@ from service.arrays import Doubles, Ints
 from service.errors import InputError
 from service.fewshot.conformal import Conformal, conformal
 from service.fewshot.head import softmax
-from service.fewshot.heldout import HeldOut
+from service.fewshot.heldout import HeldOut, in_groups
 
 MIN_GROUPS = 10  # groups with scores; with fewer, a temperature depends on the draw
 PRIOR_SD = 1.0  # of log temperature: as if one standard deviation were a factor of e
@@ -110,7 +110,7 @@ def calibrate(held_out: HeldOut, *, prior_sd: float = PRIOR_SD) -> Calibration:
     groups = len(np.unique(scored.groups_N))
     if groups < MIN_GROUPS:
         missing = MIN_GROUPS - groups
-        reason = f"{groups} group(s) with scores; a temperature needs {MIN_GROUPS}"
+        reason = f"{in_groups(groups)} with scores; a temperature needs {MIN_GROUPS}"
         return Calibration(1.0, groups, None, None, reason, missing)
     shares_M = scored.balanced_shares()
     after_MC = _cross_fitted_probabilities(scored, shares_M, prior_sd)

@@ -20,6 +20,11 @@ from service.fewshot.duplicates import fingerprints
 from service.fewshot.head import UNREADABLE
 
 
+def in_groups(count: int) -> str:
+    """``1 group``, ``4 groups``: how messages count groups."""
+    return f"{count} group" if count == 1 else f"{count} groups"
+
+
 def shares_of_pairs(labels_N: Ints, groups_N: Ints) -> Doubles:
     """(N,) 1 / rows of the same group and label; there is one row at least."""
     keys_N = groups_N * (int(labels_N.max()) + 1) + labels_N

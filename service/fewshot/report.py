@@ -15,7 +15,7 @@ from service.fewshot.calibrator import Calibration
 from service.fewshot.classifier import CalibratedHead, effective_thresholds
 from service.fewshot.conformal import Method
 from service.fewshot.forecast import Forecast
-from service.fewshot.heldout import HeadScores, shares_of_pairs
+from service.fewshot.heldout import HeadScores, in_groups, shares_of_pairs
 from service.fewshot.metrics import (
     ClassificationMetrics,
     balanced_accuracy_estimate,
@@ -293,4 +293,4 @@ def _confusion(labels_N: Ints, guesses_N: Ints, classes: int) -> tuple[tuple[int
 def _warnings(groups_per_class: dict[str, int]) -> Iterator[str]:
     for name, groups in groups_per_class.items():
         if groups < FEW_GROUPS:
-            yield f"class {name!r} has examples of {groups} group(s); fewer than {FEW_GROUPS}"
+            yield f"class {name!r} has examples of {in_groups(groups)}; fewer than {FEW_GROUPS}"

@@ -74,6 +74,7 @@ def test_too_few_groups_are_not_calibrated_and_the_lack_is_counted() -> None:
     found = calibrate(HeldOut(held.classes, held.logits_NC, held.labels_N, np.arange(30) // 5))
     assert not found.calibrated
     assert (found.temperature, found.missing_groups) == (1.0, 4)
+    assert found.not_calibrated_because == "6 groups with scores; a temperature needs 10"
     np.testing.assert_allclose(found.probabilities(held.logits_NC), softmax(held.logits_NC))
 
 

@@ -199,7 +199,7 @@ def test_predictions_of_one_patient_count_together():
 def test_few_patients_give_no_figures_and_the_reason():
     found = accuracy_in_use(outcomes([True] * 8, groups=[0, 0, 1, 1, 2, 2, 3, 3]), ("a", "b"))
     assert found.accuracy is None
-    assert "4 group(s)" in found.not_evaluated_because
+    assert "4 groups;" in found.not_evaluated_because
     empty = accuracy_in_use(outcomes([]), ("a", "b"))
     assert (empty.outcomes, empty.answered) == (0, None)
 

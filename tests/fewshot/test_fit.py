@@ -85,6 +85,7 @@ def test_a_single_group_per_class_is_fitted_and_not_evaluated() -> None:
     report = fit(rows, labels, ["a", "b", "c"], encoder_id="e").report
     assert report.balanced_accuracy is None
     assert "single group" in str(report.not_evaluated_because)
+    assert all(" of 1 group; fewer" in warning for warning in report.warnings)
 
 
 def test_one_class_is_refused() -> None:

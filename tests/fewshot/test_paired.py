@@ -58,7 +58,7 @@ def test_with_too_few_patients_there_is_no_interval_and_the_number_is_told() -> 
     pair, groups = heads_of([[True] * 8, [False] * 8])
     accuracy = by_metric(pair, groups)["balanced_accuracy"]
     assert (accuracy.value, accuracy.low, accuracy.verdict) == (1, None, "cannot_tell")
-    assert "4 group(s)" in accuracy.cannot_tell_because
+    assert "4 groups with" in accuracy.cannot_tell_because
     frames = by_metric(*heads_of([[True] * 80, [False] * 80], [i // 20 for i in range(80)]))
     assert frames["balanced_accuracy"].verdict == "cannot_tell"
     assert frames["balanced_accuracy"].groups == 4

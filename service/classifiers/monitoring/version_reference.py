@@ -26,7 +26,7 @@ from service.fewshot.drift.drift_reference import (
     drift_reference,
     neighbours_of_other_groups,
 )
-from service.fewshot.heldout import OutOfFold
+from service.fewshot.heldout import OutOfFold, in_groups
 
 GRID = 1.25  # between two lengths of which limits are known; shorter ones are wider
 
@@ -50,7 +50,7 @@ class VersionReference:
         if self.drift.groups >= MIN_GROUPS:
             return None
         return (
-            f"held-out examples of {self.drift.groups} group(s), in classes of "
+            f"held-out examples of {in_groups(self.drift.groups)}, in classes of "
             f"{MIN_STRATUM_GROUPS} or more; tests need {MIN_GROUPS}"
         )
 

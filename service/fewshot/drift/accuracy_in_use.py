@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.arrays import Bools, Doubles, Ints
+from service.fewshot.heldout import in_groups
 from service.fewshot.metrics import MIN_GROUPS, balanced_accuracy_estimate
 from service.fewshot.uncertainty.intervals import (
     Estimate,
@@ -92,7 +93,7 @@ def accuracy_in_use(outcomes: HeadOutcomes, classes: tuple[str, ...]) -> Accurac
     share = round(float(kept.mean()), 6) if total else None
     bins = tuple(_bins(outcomes))
     if groups < MIN_GROUPS:
-        reason = f"answered outcomes of {groups} group(s); figures need {MIN_GROUPS}"
+        reason = f"answered outcomes of {in_groups(groups)}; figures need {MIN_GROUPS}"
         recall: dict[str, Estimate | None] = dict.fromkeys(classes)
         return AccuracyInUse(total, groups, share, None, None, recall, None, None, bins, reason)
     truth_N, guesses_N = outcomes.truth_N[kept], outcomes.guesses_N[kept]
@@ -144,7 +145,7 @@ def _classes_of_few_groups(truth_N: Ints, groups_N: Ints, classes: tuple[str, ..
     if groups_C[fewest] >= MIN_GROUPS:
         return None
     return (
-        f"answered outcomes of {groups_C[fewest]} group(s) of class {classes[fewest]!r}; "
+        f"answered outcomes of {in_groups(int(groups_C[fewest]))} of class {classes[fewest]!r}; "
         f"it needs {MIN_GROUPS} of each"
     )
 

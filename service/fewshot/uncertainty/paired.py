@@ -24,7 +24,7 @@ import numpy as np
 
 from service.arrays import Doubles, Ints
 from service.fewshot.head import softmax
-from service.fewshot.heldout import HeldOut
+from service.fewshot.heldout import HeldOut, in_groups
 from service.fewshot.metrics import MIN_GROUPS, area_under_roc
 from service.fewshot.uncertainty.intervals import mean_of_present, ratio
 
@@ -231,7 +231,7 @@ def _difference(
     value = float(values_B[0]) if math.isfinite(values_B[0]) else None
     low = high = None
     verdict: Verdict = "cannot_tell"
-    reason = f"a class has {fewest} group(s) with scores of both; an interval needs {MIN_GROUPS}"
+    reason = f"a class has {in_groups(fewest)} with scores of both; an interval needs {MIN_GROUPS}"
     if any(head.groups_K.size < 2 for head in heads):
         reason = "no two classes have examples with scores of both"
     if value is not None and fewest >= MIN_GROUPS:
