@@ -29,14 +29,25 @@ _MARKS = (  # the longer first: that of UTF-32 begins with that of UTF-16
 _INVISIBLE = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060"
 _ALIASES = {"subject": "subject_id", "study": "study_id"}
 _SAMPLE_BYTES = 400
+_IDS = frozenset({"scan_id", "subject_id", "study_id", "patient"})
+# As R, pandas, databases and spreadsheets write a missing value, and spreadsheets an error. One
+# word in all such cells would be one patient, or a class of its own.
+_NO_VALUE = re.compile(r"n/?a|<na>|nan|null|#(n/?a|nv|[^\W\d_]+(/0)?[!?]|#+)", re.IGNORECASE)
+_SHORTENED = re.compile(r"-?[0-9]([.,][0-9]+)?E[+-][0-9]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One row; ``cells`` holds column -> text, trimmed and NFC, without empty cells."""
+    """One row.
+
+    Attributes:
+        cells: column -> text, trimmed and NFC, without empty cells.
+        columns: all columns of the table that have a name.
+    """
 
     line: int
     cells: Mapping[str, str]
+    columns: frozenset[str]
 
 
 def read_table(
@@ -52,7 +63,8 @@ def read_table(
 
     Raises:
         InputError: the file is too large or of another encoding, its quotes do not close, columns
-            are missing, unknown or named twice, or a row has more fields than columns.
+            are missing, unknown or named twice, a row has more fields than columns, or a cell holds
+            what a program wrote in place of a value.
     """
     if path.stat().st_size > MAX_TABLE_BYTES:
         raise InputError(f"expected a CSV of at most {MAX_TABLE_BYTES} bytes")
@@ -70,17 +82,39 @@ def read_table(
         raise InputError(f"expected columns {expected}, got {found}")
     if len(set(named)) < len(named):
         raise InputError("expected each column once, got one twice")
-    return [_row(line, columns, cells) for line, cells in rows if any(cells)]
+    names = frozenset(named)
+    return [
+        TableRow(line, _named(line, columns, cells), names) for line, cells in rows if any(cells)
+    ]
 
 
-def _row(line: int, columns: Sequence[str], cells: Sequence[str]) -> TableRow:
+def _named(line: int, columns: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
     """Excel leaves out empty cells at the end, and adds columns without a name."""
     if any(cells[len(columns) :]):
         raise InputError(f"line {line}: expected no more fields than columns")
     named = dict(zip(columns, cells, strict=False))
     if named.pop("", ""):
         raise InputError(f"line {line}: expected no value in a column without a name")
-    return TableRow(line, {column: cell for column, cell in named.items() if cell})
+    filled = {column: cell for column, cell in named.items() if cell}
+    for column, cell in filled.items():
+        _refuse_stand_in(line, column, cell)
+    return filled
+
+
+def _refuse_stand_in(line: int, column: str, cell: str) -> None:
+    """Raises InputError: as a label or an id, the cell would name what nobody meant."""
+    if column in ("path", "file") or column.startswith("attribute:"):
+        return
+    if _NO_VALUE.fullmatch(cell):
+        raise InputError(
+            f"line {line}, column {column}: expected a value or an empty cell, got what programs "
+            "write where none is (NA, NULL, NaN, #N/A)"
+        )
+    if column in _IDS and _SHORTENED.fullmatch(cell):
+        raise InputError(
+            f"line {line}, column {column}: expected an id, got a number that a spreadsheet "
+            "shortened (1.23E+11), as it does with other ids too; format the column as text"
+        )
 
 
 def _decoded(data: bytes) -> str:

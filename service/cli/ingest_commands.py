@@ -106,8 +106,8 @@ def ingest(
         files, not_sent = _chosen(found, folder, rows)
         if not files and not not_sent:
             raise InputError(NO_IMAGES)
-        if files:
-            ensure_collection(client, collection)
+        if files and ensure_collection(client, collection):
+            errors.print(escape(f"{collection} is a new collection"), highlight=False)
         with progress("sending", len(files)) as advance:
             done = send_files(
                 client,

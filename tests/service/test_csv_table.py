@@ -85,6 +85,34 @@ def test_what_cannot_be_read_for_certain_is_refused_by_line(
         labels_in(folder, data)
 
 
+@pytest.mark.parametrize(
+    "cell",
+    ["NA", "n/a", "NaN", "NULL", "<NA>", "#N/A", "#NV", "#DIV/0!", "#REF!", "#BEZUG!", "####"],
+)
+@pytest.mark.parametrize("column", ["label", "subject_id", "study_id"])
+def test_what_a_program_writes_for_a_missing_value_is_neither_a_class_nor_a_patient(
+    folder: Path, column: str, cell: str
+) -> None:
+    cells = {"path": "scans/b.png", "label": "x"} | {column: cell}
+    text = f"{','.join(cells)}\n{','.join(cells.values())}\n"
+    with pytest.raises(InputError, match=f"line 2, column {column}: .* an empty cell"):
+        labels_in(folder, text.encode())
+
+
+@pytest.mark.parametrize("cell", ["1.23457E+11", '"1,23457E+11"', "1E+12", "1.2e-05"])
+def test_an_id_that_a_spreadsheet_shortened_is_no_patient(folder: Path, cell: str) -> None:
+    text = f"path,label,subject_id\nscans/b.png,x,{cell}\n"
+    with pytest.raises(InputError, match=r"line 2, column subject_id: .* shortened"):
+        labels_in(folder, text.encode())
+
+
+@pytest.mark.parametrize("cell", ["nan1", "#12", "none", "4e12", "1E5", "0", "007"])
+def test_words_and_codes_that_only_look_alike_are_ids_and_labels(folder: Path, cell: str) -> None:
+    text = f"path,label,subject_id\nscans/b.png,{cell},{cell}\n"
+    (found,) = labels_in(folder, text.encode())
+    assert (found.label, found.subject_id) == (cell, cell)
+
+
 def test_names_on_the_disk_may_be_decomposed_and_those_in_the_table_composed(
     tmp_path: Path,
 ) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import socket
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -316,6 +317,49 @@ def test_sub_folders_label_what_a_table_does_not(
     send("--table", table, "--label-task", "finding")
     (found,) = client.scans("c")
     assert (found["subject_id"], found["labels"]) == ("p1", {"finding": "cyst"})
+
+
+@pytest.mark.parametrize("column", ["label", "label:finding"])
+def test_sub_folders_label_nothing_where_the_table_has_a_column_for_it(
+    client: Client, send, folder: Path, tmp_path: Path, column: str
+) -> None:
+    (folder / "2024").mkdir()
+    (folder / "2024" / "a.png").write_bytes(picture())
+    table = tmp_path / "table.csv"
+    table.write_text(f"path,{column}\n2024/a.png,\n")
+    send("--table", table, "--label-task", "finding")
+    (found,) = client.scans("c")
+    assert found["labels"] == {}
+
+
+def test_a_label_is_as_it_was_sent_although_the_service_stores_another_form_of_it(
+    client: Client, send, folder: Path, tmp_path: Path
+) -> None:
+    sub_folder = folder / unicodedata.normalize("NFD", "Bläschen\xa0links")
+    sub_folder.mkdir()
+    (sub_folder / "a.png").write_bytes(picture())
+    send("--label-task", "finding")
+    (tmp_path / "report.csv").unlink()
+    output, rows = send("--label-task", "finding")
+    assert "0 stored, 1 known already" in output
+    assert [row["code"] for row in rows.values()] == [""]
+    (found,) = client.scans("c")
+    assert found["labels"] == {"finding": "Bläschen links"}
+
+
+def test_a_report_of_one_collection_settles_nothing_of_another(
+    client: Client, send, folder: Path, tiny: LocalService
+) -> None:
+    (folder / "a.png").write_bytes(picture())
+    send()
+    output, _ = send("--collection", "other")
+    assert "1 stored" in output
+    assert "other is a new collection" in output
+    assert "1 settled before" in send()[0]
+    client.delete_collection("other")
+    output, _ = send("--collection", "other")
+    assert "1 stored" in output
+    client.delete_collection("other")
 
 
 def test_files_of_one_patient_have_one_subject_and_nothing_of_the_patient_leaves_the_reader(

@@ -16,9 +16,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from service.catalog.plain_text import name_of, settled_attributes, settled_labels
 from service.cli.file_reading import FileReader, FileToSend, ReadFile, file_to_send
 from service.cli.folder_walk import COMPANIONS
-from service.cli.ingesting.ingest_report import FAILED, Report, Settled, path_text
+from service.cli.ingesting.ingest_report import (
+    FAILED,
+    Report,
+    Settled,
+    collection_mark,
+    path_text,
+)
 from service.errors import InputError
 from sonoprobe_client import ApiError, Client, NoAnswer
 from sonoprobe_client.bodies import ScanMetadata
@@ -52,10 +59,12 @@ class Ingested:
     remarks: Mapping[str, int] = field(default_factory=dict)
 
 
-def ensure_collection(client: Client, name: str) -> None:
-    """Create the collection if it is missing."""
-    if name not in {collection.name for collection in client.collections()}:
-        client.create_collection(name)
+def ensure_collection(client: Client, name: str) -> bool:
+    """Create the collection if it is missing; return whether it was."""
+    if name in {collection.name for collection in client.collections()}:
+        return False
+    client.create_collection(name)
+    return True
 
 
 def ingest(
@@ -80,7 +89,7 @@ def ingest(
         not_sent: lines about other files, for the report and the counts.
         workers: number of parallel requests.
         report: gets one line per file; files that it lists as stored are skipped, unless they
-            or their metadata changed since.
+            or their metadata changed since, or they were sent to another collection.
         on_done: called after each batch with the number of its files.
 
     Raises:
@@ -92,6 +101,9 @@ def ingest(
     if len(objects) != len(files) or workers < 1:
         raise InputError("expected one metadata object per file, and at least one worker")
     tally = _Tally()
+    if report is not None and files:
+        stored = client.collection(collection)
+        report.collection = collection_mark(stored.name, stored.created_at)
     with ExitStack() as stack:
         earlier = {} if report is None else report.earlier()
         if report is not None:
@@ -304,12 +316,16 @@ def _kept(scan: ScanAnswer, read: ReadFile) -> list[str]:
     plain = [
         name
         for name in ("scan_id", "subject_id", "study_id")
-        if name in wanted and stored[name] != wanted[name]
+        if name in wanted and stored[name] != name_of(wanted[name])
     ]
+    groups = {
+        "labels": settled_labels(wanted.get("labels", {})),
+        "attributes": settled_attributes(wanted.get("attributes", {})),
+    }
     inner = [
         f"{group}.{name}"
-        for group in ("labels", "attributes")
-        for name, value in wanted.get(group, {}).items()
+        for group, values in groups.items()
+        for name, value in values.items()
         if stored[group].get(name) != value
     ]
     return plain + inner

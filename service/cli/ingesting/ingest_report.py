@@ -27,6 +27,7 @@ class Settled:
         code, detail: reason of a refusal, or what is odd about a stored file; empty otherwise.
         bytes, modified_ns: of the file when it was read, so that a changed file is read again.
         metadata: digest of what the table says of it, so that a changed row is sent again.
+        collection: that it was sent to, as ``collection_mark`` writes it.
     """
 
     path: str
@@ -38,6 +39,7 @@ class Settled:
     bytes: int = 0
     modified_ns: int = 0
     metadata: str = ""
+    collection: str = ""
 
     @property
     def is_there(self) -> bool:
@@ -51,7 +53,8 @@ class Settled:
 
 _COLUMNS = [column.name for column in fields(Settled)]
 _NUMBERS = ("bytes", "modified_ns")
-_NEEDED = frozenset(_COLUMNS) - {"metadata"}  # which reports of 0.1.0 lack
+_LATER_COLUMNS = ("metadata", "collection")  # which reports of 0.1.0 lack
+_NEEDED = frozenset(_COLUMNS) - set(_LATER_COLUMNS)
 
 
 def path_text(path: Path, folder: Path | None = None) -> str:
@@ -62,8 +65,17 @@ def path_text(path: Path, folder: Path | None = None) -> str:
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
+def collection_mark(name: str, created_at: str) -> str:
+    """Text that another collection does not have, even if it gets the name after a deletion."""
+    return f"{name} {created_at}"
+
+
 class Report:
     """Adds lines to a new or existing report file; use it as a context manager.
+
+    Attributes:
+        collection: mark of the collection that is sent to; its lines alone are continued, and
+            those of releases that wrote none.
 
     Raises:
         InputError: the file ends neither in ``.csv`` nor in ``.jsonl``.
@@ -73,6 +85,7 @@ class Report:
         if file.suffix not in (".csv", ".jsonl"):
             raise InputError(f"expected a report named .csv or .jsonl, got {file.suffix!r}")
         self.file = file
+        self.collection = ""
         self._columns = _COLUMNS
         self._stream: IO[str] | None = None
 
@@ -82,7 +95,8 @@ class Report:
             return {}
         with self.file.open(newline="", encoding="utf-8", errors="replace") as stream:
             rows = csv.DictReader(stream) if self.file.suffix == ".csv" else _objects(stream)
-            return {line.path: line for row in rows if (line := _read(row)) is not None}
+            lines = [line for row in rows if (line := _read(row)) is not None]
+        return {line.path: line for line in lines if line.collection in ("", self.collection)}
 
     def __enter__(self) -> "Report":
         is_new = not self.file.exists() or self.file.stat().st_size == 0
@@ -120,7 +134,7 @@ class Report:
         """Write lines and flush them, so that a kill loses none of them."""
         if self._stream is None:
             raise InputError("expected an open report")
-        for row in map(asdict, settled):
+        for row in (asdict(replace(line, collection=self.collection)) for line in settled):
             if self.file.suffix == ".csv":
                 csv.DictWriter(self._stream, self._columns, extrasaction="ignore").writerow(row)
             else:
@@ -140,7 +154,8 @@ def _objects(stream: IO[str]) -> Iterator[dict[str, Any]]:
 
 def _read(row: dict[str, Any]) -> Settled | None:
     try:
-        values = {name: row[name] for name in _NEEDED} | {"metadata": row.get("metadata") or ""}
+        values = {name: row[name] for name in _NEEDED}
+        values |= {name: row.get(name) or "" for name in _LATER_COLUMNS}
         return Settled(**values | {name: int(row[name]) for name in _NUMBERS})
     except (KeyError, TypeError, ValueError):
         return None

@@ -38,7 +38,7 @@ class FileTable:
     Attributes:
         metadata: the metadata of each file that exists, by its path without links.
         missing: the other rows.
-        tasks: of all labels in it.
+        tasks: of all columns of labels, although every cell of one may be empty.
     """
 
     metadata: Mapping[Path, dict[str, Any]]
@@ -75,13 +75,21 @@ def read_file_table(table: Path, folder: Path, label_task: str | None) -> FileTa
             raise InputError(f"lines {line} and {row.line} give one file different values")
     _refuse_shared_ids(dict(first.values()))
     by_path = {path: metadata for path, (_, metadata) in first.items()}
-    tasks = frozenset(task for metadata in by_path.values() for task in metadata.get("labels", ()))
-    return FileTable(by_path, tuple(missing), tasks)
+    tasks = (_task_of(column, label_task) for row in rows[:1] for column in row.columns)
+    return FileTable(by_path, tuple(missing), frozenset(task for task in tasks if task))
 
 
 def _is_known(column: str) -> bool:
     kind, colon, name = column.partition(":")
     return kind in ("label", "attribute") and bool(name) if colon else column in _PLAIN
+
+
+def _task_of(column: str, label_task: str | None) -> str | None:
+    """The task that a column has labels of."""
+    kind, _, name = column.partition(":")
+    if kind != "label":
+        return None
+    return name or label_task
 
 
 def _metadata(row: TableRow, label_task: str | None) -> dict[str, Any]:
