@@ -25,6 +25,10 @@ export function isTable(file) {
   return /\.csv$/i.test(file.name);
 }
 
+// As programs write a missing value, an error or a shortened id; see service/cli/csv_table.py.
+const NO_VALUE = /^(n\/?a|<na>|nan|null|#(n\/?a|nv|\p{L}+(\/0)?[!?]|#+))$/iu;
+const SHORTENED = /^-?[0-9]([.,][0-9]+)?E[+-][0-9]+$/i;
+
 /**
  * What the texts of CSV files say about the items: {items, named, unknown}.
  *
@@ -51,12 +55,22 @@ export function withTables(items, texts) {
       }
       named += 1;
       const change = changed.get(meant[0].id) ?? {};
-      if (labelColumn && row[labelColumn]) change.label = row[labelColumn];
-      if (subjectColumn && row[subjectColumn]) change.subject = row[subjectColumn];
+      enter(change, "label", labelColumn && row[labelColumn], stated);
+      enter(change, "subject", subjectColumn && row[subjectColumn], stated);
       changed.set(meant[0].id, change);
     }
   }
   return { items: items.map((item) => ({ ...item, ...changed.get(item.id) })), named, unknown };
+}
+
+/** Enter what a row says of a file. Throws an Error: it is no value, or another row says another. */
+function enter(change, name, value, file) {
+  if (!value) return;
+  if (NO_VALUE.test(value) || (name === "subject" && SHORTENED.test(value))) {
+    throw new Error(`The CSV says “${value}” of ${file}, which programs write in place of a value.`);
+  }
+  if ((change[name] ?? value) !== value) throw new Error(`The CSV says two different things of ${file}.`);
+  change[name] = value;
 }
 
 /** [[class, items], ...], classes in order of their first file; those without a class come last. */

@@ -63,6 +63,26 @@ def test_a_csv_names_classes_and_patients_and_a_bad_file_is_named(
     }
 
 
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ("a.png;NA;p1", "The CSV says “NA” of a.png"),
+        ("a.png;cyst;1,2E+11", "The CSV says “1,2E+11” of a.png"),
+        ("a.png;cyst;p1\na.png;mass;p1", "The CSV says two different things of a.png."),
+    ],
+)
+def test_a_csv_that_says_nothing_certain_of_a_file_is_refused(
+    console: Console, tmp_path: Path, row: str, says: str
+) -> None:
+    (frame, *_) = sorted((SAMPLES / "cyst").glob("*.png"))
+    (tmp_path / "a.png").write_bytes(frame.read_bytes())
+    (tmp_path / "labels.csv").write_text(f"file;label;subject_id\n{row}\n", encoding="utf-8")
+    page = console.visit("Teach")
+    page.get_by_label("Choose files").set_input_files(sorted(tmp_path.iterdir()))
+    page.get_by_text(says).wait_for()
+    assert not page.get_by_role("heading", name="Classes").is_visible()
+
+
 def test_what_cannot_be_taught_is_said_before_anything_is_sent(console: Console) -> None:
     page = console.visit("Teach")
     (frame, *_) = sorted((SAMPLES / "cyst").glob("*.png"))

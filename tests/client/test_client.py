@@ -1,5 +1,6 @@
 """The client against a real service: images of every kind, batches, typed answers, both ways."""
 
+import io
 import json
 import threading
 from collections.abc import Callable
@@ -47,6 +48,11 @@ def test_every_kind_of_image_is_the_same_scan(client: Client, tmp_path: Path) ->
 def test_one_image_is_not_taken_for_many(client: Client) -> None:
     with pytest.raises(TypeError, match="list of images"):
         client.embed("frame.png")  # type: ignore[arg-type]
+    colour = np.stack([frame(1)] * 3, axis=2)
+    for one in (png(1), io.BytesIO(png(1)), memoryview(png(1)), frame(1), colour):
+        with pytest.raises(TypeError, match="list of images"):
+            client.embed(one)  # type: ignore[arg-type]
+    assert len(client.embed(np.stack([frame(1), frame(2)])).items) == 2
     with pytest.raises(ValueError, match="uint8"):
         client.embed([frame(1).astype(float)])
     with pytest.raises(ValueError, match="found 1 for 2 images"):

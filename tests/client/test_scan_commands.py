@@ -165,6 +165,8 @@ def test_a_table_tells_outcomes_by_file_or_by_id(run: Run, predicted, tmp_path: 
         ("file,actual\n{0},a\n{0},a\n", "line 3: expected each label"),
         ("file,actual,patient\n{0},a,r1\n{0},b,r2\n", "line 3: expected one patient"),
         ("file,actual\n", "at least one row"),
+        ("file,patient\n{0},r1\n", "expected columns prediction_id or file, actual"),
+        ("file,actual\n{0},NA\n", "line 2, column actual: expected a value or an empty cell"),
     ],
 )
 def test_a_table_of_outcomes_that_is_wrong_says_where(

@@ -87,7 +87,7 @@ def _outcomes_of(table: Path, items: list[dict[str, Any]]) -> list[OutcomeBody]:
     rows = read_table(
         table,
         is_known=lambda column: column in COLUMNS,
-        required=(),
+        required=("actual",),  # without the column, every row would say that no label is present
         expected="prediction_id or file, actual[, patient]",
     )
     known = {column: _by(items, column) for column in ("prediction_id", "file")}

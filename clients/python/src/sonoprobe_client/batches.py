@@ -53,6 +53,20 @@ class Batch:
         return f"{base}.{self.start}.{len(self.images)}"
 
 
+def is_one_image(images: object) -> bool:
+    """Whether it is an image itself, although some images can be walked through as lists can.
+
+    A file has lines, and a NumPy frame has rows, which of a colour frame would pass as small grey
+    frames. A stack of grey frames is a list.
+    """
+    if isinstance(images, str | bytes | bytearray | memoryview | os.PathLike):
+        return True
+    if hasattr(images, "dtype") and hasattr(images, "shape"):
+        shape = tuple(images.shape)
+        return len(shape) < 3 or (len(shape) == 3 and shape[2] == 3)
+    return hasattr(images, "read")
+
+
 class ImageQueue:
     """Reads images when their turn comes, so that few are in memory at a time.
 
@@ -65,7 +79,7 @@ class ImageQueue:
     """
 
     def __init__(self, images: Images, extras: Sequence[Any] | None = None) -> None:
-        if isinstance(images, str | bytes | bytearray | os.PathLike):
+        if is_one_image(images):
             raise TypeError("expected a list of images, found one")
         self.total = len(images) if isinstance(images, Sized) else None
         self.extras = extras
