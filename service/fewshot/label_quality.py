@@ -17,6 +17,7 @@ from service.fewshot.heldout import HeldOut
 from service.fewshot.uncertainty.intervals import (
     Estimate,
     Extremes,
+    effective_groups,
     estimate,
     group_resamples,
     ratio,
@@ -192,12 +193,13 @@ def agreement(
     kappas_B = weighted_figures(kappas, group_resamples(group_N, seed), group_N, np.ones(len(one)))
     kappa = None
     if len(classes) > 1:
-        count = int(group_N.max()) + 1
+        sizes_G = np.bincount(group_N).astype(np.float64)
+        count = float(effective_groups(sizes_G))
         # What readers who agree on all rows, or on none, leave open, on the scale of kappa.
         chance = float((truth_NC.mean(0) * guess_NC.mean(0)).sum())
         bound = unseen_sum(np.array([count])) / (1 - chance)
-        shares_G = np.bincount(group_N, same_N) / np.bincount(group_N)
-        below, above = Extremes.of(shares_G).weights
+        extremes = Extremes.of(np.bincount(group_N, same_N) / sizes_G, sizes_G)
+        below, above = extremes.weights
         unseen = (bound * float(below), bound * float(above))
         kappa = estimate(kappas_B, count, unseen=unseen, least=-1.0)
     rows = tuple(np.flatnonzero(same_N == 0).tolist())

@@ -1,9 +1,11 @@
 """Intervals hold the truth also where each patient has many frames."""
 
 import tracemalloc
+from dataclasses import replace
 
 import clustered_coverage
 import numpy as np
+import outcome_coverage
 import pytest
 
 from service.fewshot.drift.accuracy_in_use import HeadOutcomes, accuracy_in_use
@@ -81,6 +83,31 @@ def test_a_patient_of_most_outcomes_does_not_count_as_many_patients() -> None:
     assert equal.accuracy.low == pytest.approx(0.025 ** (1 / 10))
     assert long.accuracy.low < 0.2
     assert long.overconfidence.high > 0.5 > equal.overconfidence.high
+
+
+def test_a_short_patient_who_is_wrong_does_not_say_what_long_ones_do() -> None:
+    right = outcomes_of([300 // place for place in range(1, 101)])
+    guesses = np.where(right.groups_N == 99, 1 - right.guesses_N, right.guesses_N)
+    one_wrong = replace(right, guesses_N=guesses)
+    before, after = (accuracy_in_use(outcomes, ("a", "b")) for outcomes in (right, one_wrong))
+    assert after.accuracy.low < before.accuracy.low + 0.1
+    assert after.recall["b"].low < before.recall["b"].low + 0.1
+    assert after.overconfidence.high > before.overconfidence.high - 0.1
+
+
+def test_accuracy_in_use_holds_the_truth_where_few_patients_have_most_outcomes() -> None:
+    found = [*outcome_coverage.cells("Zipf", 100, 0.98, 0.9, 40)]
+    # 95 % wanted; accuracy alone was held in 78 % where one short patient ended the bound.
+    assert min(cell.coverage for cell in found) >= 0.89
+
+
+def test_kappa_counts_a_patient_of_most_scans_as_few_patients() -> None:
+    def low(sizes: list[int]) -> float:
+        groups = np.arange(len(sizes)).repeat(sizes)
+        one = np.where(groups % 2, "a", "b").tolist()
+        return agreement(one, one, groups.astype(str).tolist()).kappa.low
+
+    assert low([93] + [3] * 9) < low([12] * 10) - 0.2
 
 
 def test_many_classes_need_no_table_of_patients_by_pairs_of_classes() -> None:

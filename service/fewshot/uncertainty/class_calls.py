@@ -70,8 +70,8 @@ class ClassCalls:
         sums_GC = np.zeros_like(self.totals_GC)
         places = self.group_N[is_right_N], self.labels_N[is_right_N]
         np.add.at(sums_GC, places, self.shares_N[is_right_N])
-        shares_GC = np.where(self.totals_GC > 0, ratio(sums_GC, self.totals_GC), np.nan)
-        return ratio(self.times_BG @ sums_GC, self.totals_BC), Extremes.of(shares_GC)
+        extremes = Extremes.of(ratio(sums_GC, self.totals_GC), self.totals_GC)
+        return ratio(self.times_BG @ sums_GC, self.totals_BC), extremes
 
     def balanced_accuracy(self) -> Estimate:
         """The mean over classes of the share that is called right."""
@@ -86,7 +86,8 @@ class ClassCalls:
         np.add.at(sums_GK, (self.group_N[called_N], place_M), self.shares_N[called_N])
         called_BC = np.zeros_like(self.totals_BC)
         called_BC[:, there_K] = self.times_BG @ sums_GK
-        of_K = Extremes.of(ratio(sums_GK, self.totals_GC[:, there_K]))
+        totals_GK = self.totals_GC[:, there_K]
+        of_K = Extremes.of(ratio(sums_GK, totals_GK), totals_GK)
         extremes = Extremes(np.zeros(len(self.groups)), np.zeros(len(self.groups)))
         extremes.least[there_K], extremes.greatest[there_K] = of_K.least, of_K.greatest
         return ratio(called_BC, self.totals_BC), extremes

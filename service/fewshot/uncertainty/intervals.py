@@ -2,7 +2,8 @@
 
 Intervals are percentile bootstraps over whole groups, widened for few groups. Where all groups of a
 class are right, or all wrong, no resample differs: exact binomial bounds stand for what the
-groups leave open. They count in part where groups are partly wrong and none is mostly wrong.
+groups leave open. They count in part where groups are partly wrong and none is mostly wrong, or
+only groups of few rows are.
 
 Shape suffixes: N rows, C classes, G groups, B resamples, X events or columns.
 """
@@ -71,25 +72,38 @@ def estimate(
 
 @dataclass(frozen=True, slots=True)
 class Extremes:
-    """The least and the greatest share of a group, of one figure or of each of several."""
+    """The least and the greatest share of a group, of one figure or of each of several.
+
+    A group of fewer rows than ``usual_size`` stands that much nearer to 1 and to 0: that a short
+    one is wrong does not say what long ones do.
+    """
 
     least: Doubles
     greatest: Doubles
 
     @staticmethod
-    def of(shares_G: Doubles) -> "Extremes":
-        """Of the shares of groups along the first axis; NaN = the group has no part in it."""
-        least = np.where(np.isnan(shares_G), np.inf, shares_G).min(0, initial=1.0)
-        greatest = np.where(np.isnan(shares_G), -np.inf, shares_G).max(0, initial=0.0)
-        return Extremes(np.asarray(least), np.asarray(greatest))
+    def of(shares_G: Doubles, totals_G: Doubles) -> "Extremes":
+        """Of the shares of groups along the first axis; NaN = the group has no part in it.
+
+        Args:
+            totals_G: weight of the rows of each group.
+        """
+        usual = usual_size(totals_G)
+        sizes_G = np.minimum(1, totals_G / np.where(usual > 0, usual, 1))
+        shares_G, is_absent_G = np.nan_to_num(shares_G), np.isnan(shares_G)
+        least_G = np.where(is_absent_G, np.inf, 1 - (1 - shares_G) * sizes_G)
+        greatest_G = np.where(is_absent_G, -np.inf, shares_G * sizes_G)
+        return Extremes(
+            np.asarray(least_G.min(0, initial=1.0)), np.asarray(greatest_G.max(0, initial=0.0))
+        )
 
     @property
     def weights(self) -> tuple[Doubles, Doubles]:
         """How much of the bounds on what no group shows counts, below and above the figure.
 
-        All of it where every group is right, nothing once a group is mostly wrong: the bootstrap
-        then knows that there are such. Groups that are all partly right would otherwise claim to
-        exclude what groups that are all right leave open.
+        All of it where every group is right, nothing once a group of usual size is mostly wrong:
+        the bootstrap then knows that there are such. Groups that are all partly right would
+        otherwise claim to exclude what groups that are all right leave open.
         """
         return np.maximum(0, 2 * self.least - 1), np.maximum(0, 1 - 2 * self.greatest)
 
@@ -159,6 +173,13 @@ def effective_groups(totals_GX: Doubles) -> Doubles:
     return groups_X
 
 
+def usual_size(totals_GX: Doubles) -> Doubles:
+    """(X,) the mean over rows of the weight of the group of the row; 0 without rows."""
+    sums_X = totals_GX.sum(0)
+    sizes_X: Doubles = (totals_GX**2).sum(0) / np.where(sums_X > 0, sums_X, 1)
+    return sizes_X
+
+
 def few_groups_factor(groups: float) -> float:
     """How much wider than its bootstrap a 95 % interval of so few groups is: 1.58 for 5.
 
@@ -181,9 +202,8 @@ def share_of_groups(
     weights_N = shares_N * among_N
     totals_G = np.bincount(group_N, weights_N, times_BG.shape[1]).astype(np.float64)
     hits_G = np.bincount(group_N, weights_N * hits_N, times_BG.shape[1]).astype(np.float64)
-    shares_G = ratio(hits_G, totals_G)
     values_B = ratio(times_BG @ hits_G, times_BG @ totals_G)
-    extremes = Extremes.of(shares_G[totals_G > 0])
+    extremes = Extremes.of(ratio(hits_G, totals_G), totals_G)
     return share_estimate(values_B, float(effective_groups(totals_G)), extremes)
 
 
