@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from replica_processes import has_haproxy
 
 pytestmark = pytest.mark.postgres
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,7 @@ def test_the_demo_goes_on_when_replicas_are_killed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not has_haproxy(), reason="HAProxy is not installed")
 def test_nothing_acknowledged_is_lost_when_replicas_and_the_database_are_killed() -> None:
     report = report_of(
         *("bench_replicas.py", "--minutes", "1.5", "--scaling-s", "5", "--overhead-scans", "0")
