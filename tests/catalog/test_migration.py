@@ -110,6 +110,23 @@ def test_a_migrated_catalog_keeps_the_number_of_scans_and_reads_it_without_count
     assert len(plan) == 1
 
 
+def test_a_catalog_of_before_has_every_index_of_a_new_one(tmp_path):
+    indexes = "SELECT name, sql FROM sqlite_master WHERE type = 'index' ORDER BY name"
+    open_catalog(tmp_path / "new").close()
+    expected = run(tmp_path / "new" / "catalog.sqlite", indexes)
+    for version in ("v1", "v2", "new"):
+        file = tmp_path / version / "catalog.sqlite"
+        if version == "new":  # of an earlier program with the same schema
+            run(file, "DROP INDEX scans_by_labels")
+        else:
+            file.parent.mkdir()
+            shutil.copy(V1.parents[1] / f"catalog_{version}" / "catalog.sqlite", file)
+        open_catalog(file.parent).close()
+        found = run(file, indexes)
+        assert [name for name, _ in found] == [name for name, _ in expected], version
+        assert dict(found)["scans_by_labels"] is not None
+
+
 def test_a_catalog_that_a_service_uses_is_not_migrated_under_it(file):
     with owned(file.parent), pytest.raises(FolderInUse):
         open_catalog(file.parent)

@@ -241,6 +241,7 @@ def _prepare_writer(connection: sqlite3.Connection) -> None:
         is_old = schema.version_of(connection) < schema.SCHEMA_VERSION
         if is_old:
             migration.migrate(connection)
+        schema.add_index(connection)
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:

@@ -19,17 +19,21 @@ _COUNTS = """
         count(DISTINCT study_id) AS studies
     FROM scans WHERE {passes}
 """
+# Thousands of scans have the same labels, which their index has together: one text stands for all.
+_LABELS = "SELECT labels AS text, count(*) AS scans FROM scans WHERE {passes} GROUP BY labels"
+_ATTRIBUTES = "SELECT attributes AS text, 1 AS scans FROM scans WHERE {passes}"
 _TASKS = """
-    SELECT facet.key FROM scans, json_each(scans.labels) AS facet
-    WHERE {passes}
-    GROUP BY facet.key ORDER BY count(*) DESC, facet.key LIMIT ?
+    SELECT facet.key FROM ({texts}) AS stored, json_each(stored.text) AS facet
+    GROUP BY facet.key ORDER BY sum(stored.scans) DESC, facet.key LIMIT ?
 """
 # The sum over the window includes the values that the limit leaves out.
 _VALUES = """
-    SELECT facet.type, facet.value, count(*) AS scans, sum(count(*)) OVER () AS all_scans
-    FROM scans, json_each(scans.{column}) AS facet
-    WHERE {passes} AND facet.key = ?
-    GROUP BY facet.type, facet.value ORDER BY scans DESC, facet.value, facet.type DESC LIMIT ?
+    SELECT facet.type, facet.value, sum(stored.scans) AS scans,
+        sum(sum(stored.scans)) OVER () AS all_scans
+    FROM ({texts}) AS stored, json_each(stored.text) AS facet
+    WHERE facet.key = ?
+    GROUP BY facet.type, facet.value
+    ORDER BY sum(stored.scans) DESC, facet.value, facet.type DESC LIMIT ?
 """
 
 
@@ -54,12 +58,16 @@ class SqliteFacets(SqliteTable):
             scope: list[Variable] = [workspace_id, parent["collection_id"], *variables]
             counts = connection.execute(_COUNTS.format(passes=passes), scope).fetchone()
             if labels is None:
-                rows = connection.execute(_TASKS.format(passes=passes), [*scope, MAX_TASKS])
+                tasks = _TASKS.format(texts=_LABELS.format(passes=passes))
+                rows = connection.execute(tasks, [*scope, MAX_TASKS])
                 labels = [row["key"] for row in rows]
             total = counts["scans"]
             by_column: dict[str, dict[str, Facet]] = {}
-            for column, names in (("labels", labels), ("attributes", attributes)):
-                sql = _VALUES.format(column=column, passes=passes)
+            for column, texts, names in (
+                ("labels", _LABELS, labels),
+                ("attributes", _ATTRIBUTES, attributes),
+            ):
+                sql = _VALUES.format(texts=texts.format(passes=passes))
                 by_column[column] = {
                     name: _facet(connection.execute(sql, [*scope, name, limit]).fetchall(), total)
                     for name in names

@@ -164,14 +164,13 @@ class SqliteScanReads(SqliteTable):
         self, workspace_id: str, collection: str, where: ScanFilter
     ) -> npt.NDArray[np.int64]:
         passes, variables = condition(where)
-        sql = f"""
-            SELECT row_id FROM scans
-            WHERE {of_collection(where)} AND {passes} ORDER BY row_id
-        """  # noqa: S608 - ``passes`` is made of constants
+        # Not ORDER BY: for an order of its own SQLite would read the rows instead of an index.
+        sql = f"SELECT row_id FROM scans WHERE {of_collection(where)} AND {passes}"  # noqa: S608
         with self._database.read() as connection:
             parent = require_collection(connection, workspace_id, collection)
             rows = connection.execute(sql, (workspace_id, parent["collection_id"], *variables))
-            return np.fromiter((row[0] for row in rows), dtype=np.int64)
+            rows.row_factory = None  # tuples take half the time of rows with names
+            return np.sort(np.fromiter((row_id for (row_id,) in rows), dtype=np.int64))
 
     def thumbnail(self, workspace_id: str, collection: str, scan_id: str) -> bytes:
         sql = "SELECT jpeg FROM scan_thumbnails WHERE row_id = ?"

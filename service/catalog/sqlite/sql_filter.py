@@ -3,6 +3,9 @@
 The SQL text consists of the constants below. Names and values, which may hold any character, are
 bound variables; a whole list of values is one variable, so no list is too long for SQLite. Every
 part is true or false and never NULL, so that NOT means the opposite.
+
+Thousands of scans have the same labels. So conditions on labels are evaluated once for each
+different text of a collection, which the index over its labels lists without reading a scan.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,12 +20,24 @@ from service.catalog.validation import require_filter
 Variable: TypeAlias = str | int | float
 Part: TypeAlias = tuple[str, list[Variable]]
 
-_LABEL = """
-    EXISTS (
-        SELECT 1 FROM json_each(labels) AS entry
-        WHERE entry.key = ? AND entry.value IN (SELECT value FROM json_each(?))
+# Each step looks up the next text; DISTINCT would read the index of all scans.
+_LABELS = """
+    labels IN (
+        WITH RECURSIVE texts (text) AS (
+            SELECT min(labels) FROM scans WHERE workspace_id = ?1 AND collection_id = ?2
+            UNION ALL
+            SELECT (
+                SELECT min(labels) FROM scans
+                WHERE workspace_id = ?1 AND collection_id = ?2 AND labels > texts.text
+            ) FROM texts WHERE texts.text IS NOT NULL
+        )
+        SELECT text FROM texts WHERE text IS NOT NULL AND EXISTS (
+            SELECT 1 FROM json_each(text) AS entry WHERE entry.key = ? {value}
+        )
     )
 """
+_LABEL = _LABELS.format(value="AND entry.value IN (SELECT value FROM json_each(?))")
+_HAS_LABEL = _LABELS.format(value="")
 # json_each gives true as the integer 1 and null as SQL NULL; only its type tells them apart.
 _ATTRIBUTE = """
     EXISTS (
@@ -37,7 +52,6 @@ _ATTRIBUTE = """
         )
     )
 """
-_HAS_LABEL = "EXISTS (SELECT 1 FROM json_each(labels) AS entry WHERE entry.key = ?)"
 _HAS_ATTRIBUTE = "EXISTS (SELECT 1 FROM json_each(attributes) AS entry WHERE entry.key = ?)"
 _RANGE = """
     EXISTS (
@@ -45,8 +59,9 @@ _RANGE = """
         WHERE entry.key = ? AND entry.type IN (SELECT value FROM json_each(?)) AND {bounds}
     )
 """
-_SUBJECT = "(subject_id IS NOT NULL AND subject_id IN (SELECT value FROM json_each(?)))"
-_STUDY = "(study_id IS NOT NULL AND study_id IN (SELECT value FROM json_each(?)))"
+# Of an IS NOT NULL that it may use, SQLite makes a walk through the index of all subjects.
+_SUBJECT = "(+subject_id IS NOT NULL AND subject_id IN (SELECT value FROM json_each(?)))"
+_STUDY = "(+study_id IS NOT NULL AND study_id IN (SELECT value FROM json_each(?)))"
 # Without the first half a scan without a subject would not pass: NULL NOT IN (...) is not true.
 _NOT_SUBJECT = "(subject_id IS NULL OR subject_id NOT IN (SELECT value FROM json_each(?)))"
 _NOT_STUDY = "(study_id IS NULL OR study_id NOT IN (SELECT value FROM json_each(?)))"
@@ -58,6 +73,8 @@ def condition(where: ScanFilter) -> tuple[str, list[Variable]]:
 
     Numbers compare by value (1 equals 1.0), never with booleans; None equals JSON null and not
     an attribute that is absent.
+
+    The first two variables of the statement must be those of ``of_collection``.
 
     Raises:
         InputError: over 100 conditions, filters in filters more than 10 deep, a range between a
