@@ -21,7 +21,6 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -29,7 +28,18 @@ from typing import Any, NoReturn
 
 from harness import argument_parser, end_in_order, print_report
 from kill_engines import KilledEngine
-from kill_rounds import State, after, apply, engine_of, open_gallery, plan, stored
+from kill_rounds import (
+    REFUSED,
+    State,
+    after,
+    apply,
+    end_of_writer,
+    engine_of,
+    open_gallery,
+    plan,
+    reported_by,
+    stored,
+)
 
 from service.access.audit.audit_entries import AuditEvent, Outcome, Who
 from service.access.audit.audit_heads import HeadsFile
@@ -86,21 +96,18 @@ def kill_service(
     child = os.fork()
     if child == 0:
         os.close(reader)
-        try:
-            serve_until_killed(engine, heads, state, seed, writer)
-        except Exception:
-            traceback.print_exc()  # why it ended by itself
-        finally:
-            os._exit(1)
+        end_of_writer(
+            engine, writer, lambda: serve_until_killed(engine, heads, state, seed, writer)
+        )
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         lines = [] if seed % 10 == 0 else [pipe.readline()]
-        threading.Timer(wait_s, os.kill, (child, signal.SIGKILL)).start()
+        timer = threading.Timer(wait_s, os.kill, (child, signal.SIGKILL))
+        timer.start()
         lines += pipe.read().split(b"\n")[:-1]
+    timer.cancel()
     _, status = os.waitpid(child, 0)
-    if not os.WIFSIGNALED(status):
-        raise RuntimeError("the writer ended by itself")
-    return [json.loads(line) for line in lines]
+    return reported_by(lines, status)
 
 
 def require(is_so: bool, what: str) -> None:
@@ -135,6 +142,8 @@ def check_round(
             counts["reads"] += 1
         elif word == "begin":
             pending = (rest[0], rest[1])
+        elif [word] == REFUSED:
+            counts["refused"] += 1
         elif pending is not None:
             require({pending[1]} <= begun & ended, "an acknowledged call lacks an entry")
             state = after(state, pending[0])
@@ -184,6 +193,7 @@ def run(rounds: int, engine: KilledEngine, heads: Path, *, seed: int) -> dict[st
         "acknowledged_writes": counts["writes"],
         "killed_between_entry_and_outcome": counts["without_outcome"],
         "stored_unacknowledged": counts["stored_unacknowledged"],
+        "refused_by_a_busy_server": counts["refused"],
         "lost_or_broken": 0,
     }
 

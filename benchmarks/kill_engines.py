@@ -8,6 +8,7 @@ from service.catalog.interface import Catalog
 from service.catalog.sqlite.inspection import inspect
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME, open_catalog
 from service.catalog.vector_search import VectorSearch
+from service.errors import CatalogFailure
 from service.gallery.embedded_search import EmbeddedSearch
 
 SETTLE_S = 30.0
@@ -40,6 +41,9 @@ class KilledEngine(Protocol):
     def settle(self) -> None:
         """Return when nothing of a killed writer can be stored any more."""
 
+    def is_busy(self, error: CatalogFailure) -> bool:
+        """Whether a call was refused for now alone, as a service answers 503."""
+
     def findings(self) -> list[str]:
         """What an inspection finds wrong."""
 
@@ -59,6 +63,10 @@ class SqliteEngine:
 
     def settle(self) -> None:
         """The kernel has closed the file with its process."""
+
+    def is_busy(self, error: CatalogFailure) -> bool:
+        """See ``KilledEngine``."""
+        return False
 
     def findings(self) -> list[str]:
         """See ``KilledEngine``."""
@@ -91,6 +99,12 @@ class PostgresEngine:
             if time.monotonic() > deadline:
                 raise RuntimeError("connections of the killed writer stay open")
             time.sleep(0.002)
+
+    def is_busy(self, error: CatalogFailure) -> bool:
+        """No connection was free in time."""
+        from psycopg_pool import PoolTimeout
+
+        return isinstance(error.__cause__, PoolTimeout)
 
     def findings(self) -> list[str]:
         """See ``KilledEngine``."""

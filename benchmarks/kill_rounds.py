@@ -15,6 +15,7 @@ and compared with the reports:
 - every tenth round, and after the last, the file passes ``inspect``; in PostgreSQL, whatever the
   tables say twice agrees.
 
+A writer whose call a busy server refuses for now, as a service does with 503, ends its round too.
 A kill does not lose the page cache, so this proves nothing about power cuts, which
 tests/catalog/test_power_cut.py simulates.
 """
@@ -27,7 +28,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -41,6 +42,7 @@ from service.arrays import unit_rows
 from service.catalog.filter_records import ScanFilter
 from service.catalog.interface import Catalog
 from service.catalog.records import NewScan, Scan, ScanPatch, StoredScan
+from service.errors import CatalogFailure
 from service.gallery.gallery import Gallery
 from service.gallery.gallery_records import QueryExample, SearchRequest
 
@@ -48,6 +50,7 @@ DIM, ENCODER, NAME = 16, "enc_kill", "g"
 SUBJECTS = 12
 MAX_SCANS = 300  # beyond it deletes are as likely as adds
 MAX_LINES = 12  # of the writer's report before it is killed; two for each call
+REFUSED = ["refused"]  # the last line of a writer whose call a busy server refused
 State = dict[str, tuple[int, str, dict[str, str]]]  # scan_id -> (seed, subject_id, labels)
 
 
@@ -132,6 +135,29 @@ def open_gallery(engine: KilledEngine) -> tuple[Catalog, Gallery, str]:
     return catalog, gallery, owner
 
 
+def end_of_writer(engine: KilledEngine, pipe: int, write: Callable[[], None]) -> NoReturn:
+    """Write; a writer that a busy server refuses reports that, and any other error is printed."""
+    try:
+        write()
+    except CatalogFailure as error:
+        if engine.is_busy(error):
+            os.write(pipe, json.dumps(REFUSED).encode() + b"\n")
+        else:
+            traceback.print_exc()
+    except Exception:
+        traceback.print_exc()  # why it ended by itself
+    finally:
+        os._exit(1)
+
+
+def reported_by(lines: list[bytes], status: int) -> list[list[Any]]:
+    """What a writer reported. Raises RuntimeError: it was neither killed nor refused."""
+    reported = [json.loads(line) for line in lines if line]
+    if not os.WIFSIGNALED(status) and REFUSED not in reported[-1:]:
+        raise RuntimeError("the writer ended by itself")
+    return reported
+
+
 def kill_writer(
     engine: KilledEngine, state: State, seed: int, *, lines: int, wait_s: float
 ) -> list[list[Any]]:
@@ -140,12 +166,7 @@ def kill_writer(
     child = os.fork()
     if child == 0:
         os.close(reader)
-        try:
-            write_until_killed(engine, state, seed, writer)
-        except Exception:
-            traceback.print_exc()  # why it ended by itself
-        finally:
-            os._exit(1)
+        end_of_writer(engine, writer, lambda: write_until_killed(engine, state, seed, writer))
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         lines_of_writer = [pipe.readline() for _ in range(lines)]
@@ -153,9 +174,7 @@ def kill_writer(
         os.kill(child, signal.SIGKILL)
         lines_of_writer += pipe.read().split(b"\n")[:-1]
     _, status = os.waitpid(child, 0)
-    if not os.WIFSIGNALED(status):
-        raise RuntimeError("the writer ended by itself")
-    return [json.loads(line) for line in lines_of_writer]
+    return reported_by(lines_of_writer, status)
 
 
 def stored(catalog: Catalog, owner: str) -> tuple[State, list[Scan]]:
@@ -204,6 +223,8 @@ def run(rounds: int, engine: KilledEngine, *, seed: int) -> dict[str, Any]:
         for word, *rest in lines_of_writer:
             if word == "begin":
                 pending = rest[0]
+            elif [word] == REFUSED:
+                counts["refused_by_a_busy_server"] += 1
             elif pending is not None:
                 state = after(state, pending)
                 counts[pending[0]] += 1
@@ -234,6 +255,7 @@ def run(rounds: int, engine: KilledEngine, *, seed: int) -> dict[str, Any]:
         "acknowledged": {kind: counts[kind] for kind in ("add", "patch", "delete", "erase")},
         "unacknowledged_but_whole": counts["unacknowledged_but_whole"],
         "killed_before_the_first_call": counts["killed_before_the_first_call"],
+        "refused_by_a_busy_server": counts["refused_by_a_busy_server"],
         "lost": 0,
         "scans_at_the_end": len(state),
         "reopening_p50_ms": round(1000 * opening_s[len(opening_s) // 2], 2),

@@ -42,6 +42,24 @@ def test_hundreds_of_kills_lose_nothing_that_was_acknowledged(engine: str, round
         assert report["unacknowledged_but_whole"] > 0, "some kills hit between commit and answer"
 
 
+REFUSED_ROUND = """
+from kill_engines import PostgresEngine
+from kill_rounds import kill_writer
+nowhere = PostgresEngine("postgresql:///x?host=/nowhere", "")
+print(kill_writer(nowhere, {}, 7, lines=1, wait_s=0.0))
+"""
+
+
+def test_a_writer_that_a_busy_server_refuses_ends_its_round_alone() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSED_ROUND],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'benchmarks'}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "[['refused']]\n", done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def test_three_hundred_kills_leave_an_audit_chain_that_verifies(engine: str) -> None:
