@@ -11,7 +11,9 @@ from service.imaging.formats.frames import DecodedFrame
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.reader import read
 from service.imaging.formats.sampling import parse_sampling
+from service.imaging.video.capture import packets
 from tests.fixtures.make_clips import drawn
+from tests.imaging import dicom_files as made
 
 CLIPS = Path(__file__).parents[1] / "fixtures" / "clips"
 FRAMES = 12
@@ -89,6 +91,26 @@ def test_a_recording_cut_off_within_a_frame_gives_the_frames_before(
     assert 0 < len(left) < len(whole)
     for shown, expected in zip(left, whole, strict=False):
         np.testing.assert_array_equal(shown.pixels, expected.pixels)
+
+
+@pytest.mark.parametrize("is_dicom", [False, True], ids=["stream", "DICOM"])
+def test_a_stream_of_hevc_that_is_cut_off_within_a_frame_shows_no_part_of_it(
+    is_dicom: bool,
+) -> None:
+    pictures = list(packets((CLIPS / "hevc.mp4").read_bytes()))
+    stream = b"".join(pictures)
+
+    def shown(part: bytes) -> list[np.ndarray]:
+        data = made.stream(part, made.HEVC) if is_dicom else part
+        return [frame.pixels for frame in frames(data)]
+
+    whole = shown(stream)
+    assert len(whole) == FRAMES
+    for count in (1, 4, 6, 9, 11):
+        written = b"".join(pictures[:count]) + pictures[count][: len(pictures[count]) * 2 // 3]
+        left = shown(written)
+        assert 0 < len(left) < FRAMES
+        assert all(any(np.array_equal(one, other) for other in whole) for one in left)
 
 
 def test_a_whole_clip_is_never_taken_for_a_damaged_one() -> None:

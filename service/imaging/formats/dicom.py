@@ -38,6 +38,7 @@ from service.imaging.formats.file_type import MAGIC, PREAMBLE
 from service.imaging.formats.frames import Correction, DecodedFrame, ImageInfo
 from service.imaging.formats.functional_groups import lift
 from service.imaging.formats.limits import DecodeLimits, check_length, check_size
+from service.imaging.formats.lost_blocks import lost_blocks
 from service.imaging.formats.sampling import FrameSelector
 from service.imaging.pixel_data.frame_pixels import FramePixels
 from service.imaging.pixel_data.frame_spans import (
@@ -102,7 +103,12 @@ class DicomReader:
         """The stream counts for its frames, the tags for their times."""
         is_timed = timing(self._dataset, 2).rate_hz is not None
         limits = replace(self._limits, max_clip_s=math.inf) if is_timed else self._limits
-        self._video = VideoReader(stream_of(self._element), limits, file_format="dicom")
+        self._video = VideoReader(
+            stream_of(self._element),
+            limits,
+            file_format="dicom",
+            has_lost_blocks=bool(self._element.lost_blocks),
+        )
         info = self._video.info
         self._timing = timing(self._dataset, info.frames_in_file)
         rate = self._timing.rate_hz
@@ -226,6 +232,9 @@ def _read(data: bytes, limits: DecodeLimits) -> tuple[pydicom.FileDataset, Pixel
     element = _pixel_element(dataset)
     if not element.value:
         dataset, element = _read_cut(data)
+    if element.length is None:
+        runs = [(first - element.start, stop - element.start) for first, stop in lost_blocks(data)]
+        element = replace(element, lost_blocks=tuple(runs))
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
         syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
@@ -238,8 +247,10 @@ def _pixel_element(dataset: pydicom.Dataset) -> PixelElement:
     raw: Any = dataset.get_item("PixelData") if "PixelData" in dataset else None
     if raw is None or not isinstance(raw.value, bytes):
         return PixelElement(b"", 0)
-    length = raw.length if isinstance(raw, RawDataElement) else len(raw.value)
-    return PixelElement(raw.value, None if length == _UNDEFINED_LENGTH else length)
+    if not isinstance(raw, RawDataElement):
+        return PixelElement(raw.value, len(raw.value))
+    length = None if raw.length == _UNDEFINED_LENGTH else raw.length
+    return PixelElement(raw.value, length, raw.value_tell)
 
 
 def _read_cut(data: bytes) -> tuple[pydicom.FileDataset, PixelElement]:
@@ -251,9 +262,9 @@ def _read_cut(data: bytes) -> tuple[pydicom.FileDataset, PixelElement]:
     length_at = 4 if is_implicit else 8
     if head[:4] != _PIXEL_DATA or head[length_at:][:4] != b"\xff\xff\xff\xff":
         return dataset, PixelElement(b"", 0)
-    value = data[stream.tell() + length_at + 4 :]
+    start = stream.tell() + length_at + 4
     dataset.add_new("PixelData", "OB", b"")
-    return dataset, PixelElement(value, None)
+    return dataset, PixelElement(data[start:], None, start)
 
 
 def _plain_header() -> bytes:

@@ -28,6 +28,7 @@ from service.imaging.formats.frames import (
     without_colour,
 )
 from service.imaging.formats.limits import DecodeLimits, check_size
+from service.imaging.formats.lost_blocks import refuse_lost_blocks
 from service.imaging.formats.plain_still import is_plain_png, plain_pixels
 from service.imaging.formats.still_cost import check_scans
 from service.imaging.pixel_data.lost_data import lost_data
@@ -84,7 +85,7 @@ def read_still(data: bytes, limits: DecodeLimits) -> tuple[ImageInfo, DecodedFra
         UnsupportedFormat: another format, several frames, or a pixel type other than 8- or 16-bit
             integers.
         CorruptImage: the file is truncated or damaged, a JPEG has less data than its pixels need,
-            or a side is too short.
+            a block of the file was lost, or a side is too short.
         ImageTooLarge: the image exceeds the limit; nothing was decoded.
         DecodeLimit: a JPEG of too many scans; nothing was decoded.
     """
@@ -105,6 +106,7 @@ def read_still(data: bytes, limits: DecodeLimits) -> tuple[ImageInfo, DecodedFra
         pixels = stored if stored.ndim == 2 else without_colour(stored)
         # A plain PNG has none, and Pillow would decode the picture to look for it.
         pixels = upright(pixels, 1 if is_plain_png(data) else orientation_of(image))
+    refuse_lost_blocks(data)
     if is_jpeg:
         _refuse_lost_data(image, data, stored)
     info = ImageInfo(

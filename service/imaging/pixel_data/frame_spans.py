@@ -15,9 +15,9 @@ import numpy as np
 from service.errors import CorruptImage
 from service.imaging.formats.codestream import begins, begins_jpegxl, is_ended, read_header
 from service.imaging.formats.limits import DecodeLimits, check_length
+from service.imaging.formats.lost_blocks import Span, hits
 from service.imaging.pixel_data.pixel_format import RLE, PixelFormat
 
-Span: TypeAlias = tuple[int, int]
 _Begins: TypeAlias = Callable[[bytes, int, int], bool]
 
 _ITEM, _SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
@@ -35,24 +35,39 @@ class PixelElement:
 
     Attributes:
         length: bytes of the value as its header declares them, None when undefined.
+        start: offset of the value in the file.
+        lost_blocks: the lost blocks of the file, counted from there.
     """
 
     value: bytes
     length: int | None
+    start: int = 0
+    lost_blocks: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class FrameSpans:
-    """The parts of ``value`` that belong to each frame, in the order of the file."""
+    """The parts of ``value`` that belong to each frame, in the order of the file.
+
+    Attributes:
+        lost_blocks: parts of compressed frames that are missing.
+    """
 
     value: bytes
     spans: list[list[Span]]
+    lost_blocks: tuple[Span, ...] = ()
 
     def __len__(self) -> int:
         return len(self.spans)
 
     def packed(self, index: int) -> bytes:
-        """The bytes of one frame."""
+        """The bytes of one frame. Raises CorruptImage: a block of them was lost."""
+        if any(hits(self.lost_blocks, *span) for span in self.spans[index]):
+            raise CorruptImage("a part of a frame is missing: the file has a block of zeros there")
+        return self.stored(index)
+
+    def stored(self, index: int) -> bytes:
+        """The bytes of one frame as they are."""
         return b"".join(self.value[start:stop] for start, stop in self.spans[index])
 
 
@@ -130,7 +145,7 @@ def encapsulated_frames(
                 frames.append([])
                 check_length(len(frames), None, limits)
             frames[-1].append((start, stop))
-    found = FrameSpans(value, frames)
+    found = FrameSpans(value, frames, element.lost_blocks)
     if frames and _is_last_cut(found, starts, tail):
         frames.pop()
     if not frames:
@@ -219,9 +234,9 @@ def _is_last_cut(found: FrameSpans, starts: _Begins, tail: Span | None) -> bool:
     Args:
         tail: the item in which the file ends; it belongs to the last frame or begins another.
     """
-    last = found.packed(len(found) - 1)
+    last = found.stored(len(found) - 1)
     if starts is not begins:
         return tail is not None and tail[1] - tail[0] >= 64 and not starts(found.value, *tail)
     if is_ended(last):
         return False
-    return tail is not None or (len(found) > 1 and is_ended(found.packed(0)))
+    return tail is not None or (len(found) > 1 and is_ended(found.stored(0)))

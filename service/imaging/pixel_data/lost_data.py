@@ -18,7 +18,7 @@ _SOI, _SOS, _EOI, _DRI = 0xD8, 0xDA, 0xD9, 0xDD
 _RESTARTS = range(0xD0, 0xD8)
 _ARITHMETIC = range(0xC9, 0xD0)  # frames whose coder may leave out zeros at its end
 _MARKER = re.compile(rb"\xff[^\x00]")  # a 0 follows each FF that is data (ITU-T T.81 B.1.1.5)
-_FILLING = bytes(np.random.default_rng(0).integers(1, 255, 24, dtype=np.uint8))
+FILLING = bytes(np.random.default_rng(0).integers(1, 255, 24, dtype=np.uint8))
 _MCU_PX = 16  # and a border of 2: an encoder may leave out the bits of a last block
 
 
@@ -81,13 +81,13 @@ def _filled(data: bytes) -> bytes | None:
         if marker in (0x00, 0xFF):
             continue
         if is_coded:
-            parts += [data[start : found.start()], _FILLING]
+            parts += [data[start : found.start()], FILLING]
             start = found.start()
         if marker in _RESTARTS:
             restarts = marker - _RESTARTS.start + 1
             continue
         if is_coded and has_restarts:
-            parts += [bytes((0xFF, _RESTARTS[restarts % 8])), _FILLING]
+            parts += [bytes((0xFF, _RESTARTS[restarts % 8])), FILLING]
         if marker == _EOI:
             return b"".join((*parts, data[start:]))
         if marker in _ARITHMETIC:

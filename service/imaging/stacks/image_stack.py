@@ -10,6 +10,7 @@ from PIL import Image, ImageFile
 from service.errors import CorruptImage, ServiceError
 from service.imaging.formats.frames import Correction, DecodedFrame, ImageInfo
 from service.imaging.formats.limits import DecodeLimits, check_length, check_size, check_time
+from service.imaging.formats.lost_blocks import refuse_lost_blocks
 from service.imaging.formats.sampling import FrameSelector
 from service.imaging.formats.still import (
     Tone,
@@ -39,6 +40,7 @@ class StackReader:
         self._data, declared = _with_true_count(data)
         image = self._opened()
         check_size(*image.size, limits)
+        refuse_lost_blocks(data)
         # The picture before an animation is for programs that cannot show one (PNG, 4.9).
         self._first = 1 if getattr(image, "default_image", False) else 0
         aspect = declared_aspect(image, self._data)

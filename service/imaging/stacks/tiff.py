@@ -33,6 +33,7 @@ from service.imaging.formats.frames import (
     without_colour,
 )
 from service.imaging.formats.limits import DecodeLimits, check_length, check_size
+from service.imaging.formats.lost_blocks import hits, lost_blocks
 from service.imaging.formats.sampling import FrameSelector
 from service.imaging.formats.still import Tone, frame_of, hides_picture, open_image, upright
 from service.imaging.pixel_data.lost_data import lost_data
@@ -69,6 +70,7 @@ class TiffReader:
     def __init__(self, data: bytes, limits: DecodeLimits) -> None:
         self._data = data
         self._limits = limits
+        self._lost_blocks = lost_blocks(data)
         with _translated():
             if data[8:10] == _CR2:
                 raise _camera_raw()
@@ -150,6 +152,12 @@ class TiffReader:
     def _samples(self, picture: _Picture) -> npt.NDArray[Any]:
         """As stored: (H, W, S), not yet upright."""
         page = picture.page
+        parts = zip(page.dataoffsets, page.databytecounts, strict=True)
+        is_packed = page.compression != 1
+        if is_packed and any(hits(self._lost_blocks, at, at + size) for at, size in parts):
+            raise CorruptImage(
+                "a part of a TIFF page is missing: the file has a block of zeros there"
+            )
         if page.compression in _WHOLE_JPEG:
             _refuse_lost_data(page, self._data)
         if _is_for_pillow(page):

@@ -15,7 +15,9 @@ from service.errors import CorruptImage, UnsupportedFormat
 from service.imaging.formats.file_type import container_of
 from service.imaging.formats.frames import Correction, DecodedFrame, ImageInfo
 from service.imaging.formats.limits import DecodeLimits, check_length, check_size, check_time
+from service.imaging.formats.lost_blocks import lost_blocks, without_lost_end
 from service.imaging.formats.sampling import FrameSelector
+from service.imaging.pixel_data.lost_data import FILLING
 from service.imaging.video.capture import Capture, marked_progressive, packets
 from service.imaging.video.containers import (
     Mp4,
@@ -36,8 +38,14 @@ _FRAME_PACKETS = {
     "avi": frozenset(("", "mjpg", "hfyu", "ffvh", "ffv1")),
 }
 _INTRA = frozenset(("mjpg", "jpeg", "hfyu", "ffvh", "ffv1"))  # no frame is made from another
+_PLAIN = frozenset(("", "rle", "mrle"))  # codecs in which rows of black are zeros
+_HEVC = frozenset(("hevc", "hvc1", "hev1"))
+_MAX_REORDER = 16  # frames decoded before one that is shown earlier (H.265 A.4.2)
+_ZEROS = bytes(64)  # of a block that takes parts of several packets
 _MAX_DELAY = 4  # frames that a decoder may show after it has met the damage of a later one
-_SUPPORTED = frozenset((*_FRAME_PACKETS["mp4"], *_FRAME_PACKETS["avi"], "mpg1", "mpg2"))
+_SUPPORTED = frozenset(
+    (*_FRAME_PACKETS["mp4"], *_FRAME_PACKETS["avi"], "mpg1", "mpg2", "vp80", "vp90")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,7 @@ class VideoReader:
 
     Args:
         file_format: name of the format in ``info``; empty = by the content.
+        has_lost_blocks: whether ``data`` comes from a file that has blocks of zeros.
 
     Raises:
         CorruptImage: the stream does not open, or no frame decodes.
@@ -69,8 +78,17 @@ class VideoReader:
         ImageTooLarge, ClipTooLong: the stream exceeds the limits.
     """
 
-    def __init__(self, data: bytes, limits: DecodeLimits, *, file_format: str = "") -> None:
+    def __init__(
+        self,
+        data: bytes,
+        limits: DecodeLimits,
+        *,
+        file_format: str = "",
+        has_lost_blocks: bool = False,
+    ) -> None:
         self._limits = limits
+        data = without_lost_end(data)
+        has_lost_blocks = has_lost_blocks or bool(lost_blocks(data))
         self._container = container_of(data)
         self._mp4 = read_mp4(data) if self._container == "mp4" else None
         if self._mp4 is not None:
@@ -85,6 +103,8 @@ class VideoReader:
         self._header = self._read_header()
         self._has_stamps = self._container != "avi"  # a frame of AVI has a number and no time
         self._mark_progressive()
+        if has_lost_blocks:
+            self._refuse_lost_blocks()
         declared = self._declared()
         frames, rate_hz = self._count(declared)
         is_wrong = declared is not None and declared != frames
@@ -173,7 +193,48 @@ class VideoReader:
             if capture.is_damaged and first_damaged is None:
                 first_damaged = index
         is_cut = first_damaged is not None and len(times_s) - first_damaged <= _MAX_DELAY
-        return times_s[:first_damaged] if is_cut else times_s
+        times_s = times_s[:first_damaged] if is_cut else times_s
+        is_stream = self._container == "mpeg" and self._header.codec.lower() in _HEVC
+        return times_s[: self._first_made_up(len(times_s))] if is_stream else times_s
+
+    def _first_made_up(self, frames: int) -> int:
+        """The first of the last frames of a stream of HEVC whose data the end of the file cut off.
+
+        The decoder says nothing and makes up the rest. But it skips bytes between a whole picture
+        and the next start code, so bytes put there change the frame only where data was missing.
+        """
+        stream = b"".join(packets(self._data))
+        with Capture(stream) as plain, Capture(stream + FILLING) as filled:
+            for index in range(frames):
+                if not plain.grab() or not filled.grab():
+                    return frames
+                is_last = index >= frames - _MAX_REORDER
+                if is_last and not np.array_equal(plain.retrieve(), filled.retrieve()):
+                    return index
+        return frames
+
+    def _refuse_lost_blocks(self) -> None:
+        """Raises CorruptImage: a block of zeros in the file lies in the video.
+
+        HEVC, VP8 and VP9 decode it without a word, and others often do. Frames may be missing
+        without a trace, so that those after them are made from wrong ones.
+        """
+        codec = self._header.codec.lower()
+        if codec not in _PLAIN and (self._container != "mp4" or self._lacks_samples()):
+            raise CorruptImage(
+                "a part of the video is missing: the file has a block of zeros there"
+            )
+
+    def _lacks_samples(self) -> bool:
+        """Of an MP4 file, whose silent sound may also be blocks of zeros."""
+        count = 0
+        for packet in packets(self._data):
+            check_length(count, None, self._limits)
+            if _ZEROS in packet:
+                return True
+            count += 1
+        main = self._mp4.main if self._mp4 is not None else None
+        return main is None or count != main.samples
 
     def _count_packets(self) -> int:
         with Capture(self._data, is_raw=True) as capture:
