@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+from service_process import wait_until_ready
 
 from service.access.keys import create_key
 from service.catalog.sqlite.sqlite_catalog import open_catalog
@@ -36,16 +37,12 @@ def start(data_dir: Path) -> tuple[subprocess.Popen[bytes], str]:
         cwd=Path(__file__).parents[2],
     )
     url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{url}/health/ready", trust_env=False).status_code == 200:
-                return process, url
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.05)  # a question a moment; without, they would hold up the start
-    process.kill()
-    raise AssertionError("the service did not become ready")
+    try:
+        wait_until_ready(process, url)
+    except RuntimeError:
+        process.kill()
+        raise
+    return process, url
 
 
 def new_key(data_dir: Path) -> str:

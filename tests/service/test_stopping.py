@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from service_process import END_TIMEOUT_S, START_TIMEOUT_S
 
 from sonoprobe_client import ApiError
 from sonoprobe_client import PlainClient as Client
@@ -50,16 +51,17 @@ def running(data_dir: Path, command: list[str]) -> Iterator[tuple[subprocess.Pop
     )
     try:
         with Client(f"http://127.0.0.1:{port}", key=key, timeout_s=120) as client:
-            wait_until(lambda: client.live()["status"] == "live")
+            wait_until(process, lambda: client.live()["status"] == "live")
             yield process, client
     finally:
         process.kill()
         process.wait()
 
 
-def wait_until(holds) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+def wait_until(process: subprocess.Popen[bytes], holds) -> None:
+    """As long as the service runs and a busy machine may need."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while process.poll() is None and time.monotonic() < deadline:
         try:
             if holds():
                 return
@@ -76,7 +78,7 @@ def test_sigterm_ends_the_service_while_files_are_decoded_that_take_minutes(tmp_
     ):
         for _ in range(2):
             pool.submit(client.request, "POST", "/v1/embeddings", content=MINUTES_OF_WORK)
-        wait_until(lambda: client.ready()["queues"]["clips"]["running"] == 2)
+        wait_until(process, lambda: client.ready()["queues"]["clips"]["running"] == 2)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
 
@@ -88,6 +90,8 @@ def test_sigterm_ends_the_service_although_its_encoder_hangs(tmp_path, frames) -
         ThreadPoolExecutor(1) as pool,
     ):
         pool.submit(client.embed, frames["cyst"][:1])
-        wait_until(lambda: "sonoprobe_queue_running" in client.request("GET", "/metrics").text)
+        wait_until(
+            process, lambda: "sonoprobe_queue_running" in client.request("GET", "/metrics").text
+        )
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(END_TIMEOUT_S)  # the encoder would hang for ever
