@@ -109,7 +109,7 @@ def test_the_bundle_says_what_it_is_worth_and_is_small_enough_to_ship() -> None:
     benchmark = encoder.manifest.about["benchmark"]
     assert set(benchmark["mean_over_sets"]) >= {benchmark["shipped"], "teacher", "imagenet_trunk"}
     sizes = {f.name: f.stat().st_size for f in SHIPPED_BUNDLE.rglob("*") if f.is_file()}
-    assert sum(sizes.values()) < 85e6
+    assert sum(sizes.values()) < 90e6
     # Packages leave the halves out.
     assert sum(sizes.values()) - sizes[encoder.manifest.networks["fp16"]] < 40e6
 

@@ -67,7 +67,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def lite_network() -> Any:
-    """EfficientNet-Lite0 as timm builds it, with norms that are no identity."""
+    """EfficientNet-Lite2 as timm builds it, with norms that are no identity."""
     torch.manual_seed(0)
     network = create(LITE, "random").eval()
     for module in network.modules():
@@ -82,7 +82,7 @@ def lite_network() -> Any:
 @pytest.fixture(scope="session")
 def lite_weights(lite_network: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its weights under the names of EfficientNet-PyTorch, with a classifier."""
-    path = tmp_path_factory.mktemp("weights") / "lite0.pth"
+    path = tmp_path_factory.mktemp("weights") / "lite2.pth"
     stored = {"_fc.weight": torch.zeros(3, 1280), "_fc.bias": torch.zeros(3)}
     layers = {"conv_pw": "_expand_conv", "conv_dw": "_depthwise_conv", "conv_pwl": "_project_conv"}
     norms = {"bn1": "_bn0", "bn2": "_bn1", "bn3": "_bn2"}

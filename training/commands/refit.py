@@ -45,8 +45,9 @@ def refit(
     config = RefitConfig()
     if keep_read_out:
         config = replace(config, readout=None)
+    if keep_read_out and lite_weights is None:
         data, facts = only_of(read_manifest(source), data, facts)
-    if lite_weights is not None:
+    if lite_weights is not None:  # all frames of the manifest fit its read-out
         data = replace(data, lite_weights=lite_weights)
         facts = replace(facts, initial_weights=f"{facts.initial_weights}; {LITE_WEIGHTS}")
     full = write_refit(source, data, config, facts, run, out)

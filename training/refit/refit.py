@@ -49,7 +49,7 @@ from training.networks.readout import (
 )
 from training.refit.corpus_views import read_views, view_frames
 
-LITE_WEIGHTS = "ImageNet EfficientNet-Lite0, Apache-2.0"
+LITE_WEIGHTS = "ImageNet EfficientNet-Lite2, Apache-2.0"
 LITE_VIEWS = ("served", "flipped", "augmented1")  # what the read-out of the second is fitted on
 ReadViews: TypeAlias = Callable[[Sequence[str]], list[Floats]]
 
