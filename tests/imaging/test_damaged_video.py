@@ -46,20 +46,15 @@ def jpeg_starts(data: bytes) -> list[int]:
     return [at for at in range(len(data)) if data.startswith(b"\xff\xd8\xff", at)]
 
 
-def inside_a_frame(data: bytes) -> int:
-    """A place far from what begins a frame: where that is lost, some versions of FFmpeg stop."""
-    starts = jpeg_starts(data)
-    return (starts[3] + starts[4]) // 2 if starts else len(data) // 3
-
-
 @pytest.mark.parametrize(("code", "suffix"), [("MJPG", ".avi"), ("MPG2", ".mpg")])
 def test_a_clip_with_a_frame_that_lost_data_is_refused(
     tmp_path: Path, code: str, suffix: str
 ) -> None:
     data = written(tmp_path, code, suffix)
     assert len(frames(data)) == FRAMES
-    with pytest.raises(CorruptImage, match="lost data"):
-        frames(damaged(data, inside_a_frame(data)))
+    # Some versions of FFmpeg end the clip at such a frame, and then frames are missing.
+    with pytest.raises(CorruptImage, match=f"lost data|expected {FRAMES} frames"):
+        frames(damaged(data, len(data) // 3))
 
 
 def test_a_stream_of_h264_that_lost_data_is_refused() -> None:
