@@ -79,7 +79,7 @@ def test_a_csv_that_says_nothing_certain_of_a_file_is_refused(
     (tmp_path / "labels.csv").write_text(f"file;label;subject_id\n{row}\n", encoding="utf-8")
     page = console.visit("Teach")
     page.get_by_label("Choose files").set_input_files(sorted(tmp_path.iterdir()))
-    page.get_by_text(says).wait_for()
+    page.locator("#main").get_by_text(says).wait_for()
     assert not page.get_by_role("heading", name="Classes").is_visible()
 
 
