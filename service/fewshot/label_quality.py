@@ -198,7 +198,7 @@ def agreement(
         # What readers who agree on all rows, or on none, leave open, on the scale of kappa.
         chance = float((truth_NC.mean(0) * guess_NC.mean(0)).sum())
         bound = unseen_sum(np.array([count])) / (1 - chance)
-        extremes = Extremes.of(np.bincount(group_N, same_N) / sizes_G, sizes_G)
+        extremes = Extremes.of(np.bincount(group_N, same_N).astype(np.float64), sizes_G)
         below, above = extremes.weights
         unseen = (bound * float(below), bound * float(above))
         kappa = estimate(kappas_B, count, unseen=unseen, least=-1.0)

@@ -203,7 +203,7 @@ def _placements(scored: HeldOut) -> list[Extremes]:
     for c in range(len(scored.classes)):
         is_own_N = scored.labels_N == c
         place_N = np.unique(scores_NC[:, c], return_inverse=True)[1]
-        shares, totals = [], []
+        sums, totals = [], []
         for side_N, sign in ((is_own_N, 1), (~is_own_N, -1)):
             others_U = np.bincount(place_N, shares_N * ~side_N)
             others_U = others_U[::sign]
@@ -211,9 +211,8 @@ def _placements(scored: HeldOut) -> list[Extremes]:
             beaten_N = below_U[place_N] / max(others_U.sum(), 1e-300)
             weights_N = shares_N * side_N
             totals.append(np.bincount(group_N, weights_N).astype(np.float64))
-            sums_G = np.bincount(group_N, weights_N * beaten_N).astype(np.float64)
-            shares.append(ratio(sums_G, totals[-1]))
-        found.append(Extremes.of(np.concatenate(shares), np.concatenate(totals)))
+            sums.append(np.bincount(group_N, weights_N * beaten_N).astype(np.float64))
+        found.append(Extremes.of(np.concatenate(sums), np.concatenate(totals)))
     return found
 
 

@@ -108,7 +108,7 @@ def accuracy_in_use(outcomes: HeadOutcomes, classes: tuple[str, ...]) -> Accurac
         return ratio(times_BG @ np.bincount(group_N, values_N), times_BG @ outcomes_G)
 
     few = _classes_of_few_groups(truth_N, groups_N, classes)
-    extremes = Extremes.of(np.bincount(group_N, right_N) / outcomes_G, outcomes_G)
+    extremes = Extremes.of(np.bincount(group_N, right_N).astype(np.float64), outcomes_G)
     # Outcomes that are all right leave it open how often the classifier is too sure.
     if_right, if_wrong = extremes.weights
     effective = float(effective_groups(outcomes_G))

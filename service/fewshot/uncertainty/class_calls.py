@@ -70,7 +70,7 @@ class ClassCalls:
         sums_GC = np.zeros_like(self.totals_GC)
         places = self.group_N[is_right_N], self.labels_N[is_right_N]
         np.add.at(sums_GC, places, self.shares_N[is_right_N])
-        extremes = Extremes.of(ratio(sums_GC, self.totals_GC), self.totals_GC)
+        extremes = Extremes.of(sums_GC, self.totals_GC)
         return ratio(self.times_BG @ sums_GC, self.totals_BC), extremes
 
     def balanced_accuracy(self) -> Estimate:
@@ -86,8 +86,7 @@ class ClassCalls:
         np.add.at(sums_GK, (self.group_N[called_N], place_M), self.shares_N[called_N])
         called_BC = np.zeros_like(self.totals_BC)
         called_BC[:, there_K] = self.times_BG @ sums_GK
-        totals_GK = self.totals_GC[:, there_K]
-        of_K = Extremes.of(ratio(sums_GK, totals_GK), totals_GK)
+        of_K = Extremes.of(sums_GK, self.totals_GC[:, there_K])
         extremes = Extremes(np.zeros(len(self.groups)), np.zeros(len(self.groups)))
         extremes.least[there_K], extremes.greatest[there_K] = of_K.least, of_K.greatest
         return ratio(called_BC, self.totals_BC), extremes

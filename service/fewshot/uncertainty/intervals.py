@@ -82,17 +82,16 @@ class Extremes:
     greatest: Doubles
 
     @staticmethod
-    def of(shares_G: Doubles, totals_G: Doubles) -> "Extremes":
-        """Of the shares of groups along the first axis; NaN = the group has no part in it.
+    def of(hits_G: Doubles, totals_G: Doubles) -> "Extremes":
+        """Of groups along the first axis; one without rows has no part in it.
 
         Args:
-            totals_G: weight of the rows of each group.
+            hits_G: weight of the rows of each group that the share counts.
+            totals_G: of all its rows.
         """
-        usual = usual_size(totals_G)
-        sizes_G = np.minimum(1, totals_G / np.where(usual > 0, usual, 1))
-        shares_G, is_absent_G = np.nan_to_num(shares_G), np.isnan(shares_G)
-        least_G = np.where(is_absent_G, np.inf, 1 - (1 - shares_G) * sizes_G)
-        greatest_G = np.where(is_absent_G, -np.inf, shares_G * sizes_G)
+        sizes_G = np.maximum(totals_G, usual_size(totals_G))
+        sizes_G = np.where(sizes_G > 0, sizes_G, 1)
+        least_G, greatest_G = 1 - (totals_G - hits_G) / sizes_G, hits_G / sizes_G
         return Extremes(
             np.asarray(least_G.min(0, initial=1.0)), np.asarray(greatest_G.max(0, initial=0.0))
         )
@@ -203,7 +202,7 @@ def share_of_groups(
     totals_G = np.bincount(group_N, weights_N, times_BG.shape[1]).astype(np.float64)
     hits_G = np.bincount(group_N, weights_N * hits_N, times_BG.shape[1]).astype(np.float64)
     values_B = ratio(times_BG @ hits_G, times_BG @ totals_G)
-    extremes = Extremes.of(ratio(hits_G, totals_G), totals_G)
+    extremes = Extremes.of(hits_G, totals_G)
     return share_estimate(values_B, float(effective_groups(totals_G)), extremes)
 
 
