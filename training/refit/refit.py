@@ -133,7 +133,7 @@ def refit(
         return read_views(data.corpus, views, pool, spec, run / "views")
 
     is_kept = data.lite_weights is None and config.readout is None
-    readout = _centred(networks, read) if is_kept else _fitted(networks, config, read)
+    readout = networks.readout if is_kept else _fitted(networks, config, read)
     about = {**_facts_of(manifest, config), **_lite_facts(manifest, data.lite_weights, config)}
     out.mkdir(parents=True, exist_ok=True)
     # Rounding moves all features of a channel alike, and the int8 network gets the mean of the
@@ -178,17 +178,11 @@ def _lite_facts(
     return {SECOND_NETWORK: {**named, "share": config.lite_share, "views": list(LITE_VIEWS)}}
 
 
-def _centred(networks: RecoveredNetworks, read: ReadViews) -> Readout:
-    """The read-out of the source with another centre.
+def _centred_on(weights_DK: Floats, first_NK: Floats) -> Readout:
+    """The read-out with another centre.
 
     Another input moves all embeddings alike: off the origin, all cosines would be larger.
     """
-    weights_DK = networks.readout.weights_DK
-    (first_NK,) = read(("served",))
-    return _centred_on(weights_DK, first_NK)
-
-
-def _centred_on(weights_DK: Floats, first_NK: Floats) -> Readout:
     mean_K = first_NK.mean(0, dtype=np.float64)
     return Readout(weights_DK, (-weights_DK @ mean_K).astype(np.float32))
 
