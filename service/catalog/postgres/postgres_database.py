@@ -57,7 +57,7 @@ _ENTER = """
 """
 # A move waits for running writers: FOR UPDATE conflicts with FOR KEY SHARE.
 _ENTER_TO_WRITE = _ENTER.replace(") AS state", "FOR KEY SHARE ) AS state")
-_ENTER_ALL = "SELECT set_config('app.workspace', '*', true)"
+ENTER_ALL = "SELECT set_config('app.workspace', '*', true)"
 _PLACE = """
     SELECT s.shard, r.rolsuper OR r.rolbypassrls AS is_above,
         EXISTS (SELECT 1 FROM arrivals WHERE ended_at IS NULL) AS arrives
@@ -144,7 +144,7 @@ class PostgresDatabase:
     @contextmanager
     def everything(self, shard: str, mode: Mode) -> Iterator[Connection]:
         """Lend a connection to one database that sees all workspaces, in a transaction."""
-        with translated(), self._transaction(shard, mode, _ENTER_ALL, {}) as (connection, _):
+        with translated(), self._transaction(shard, mode, ENTER_ALL, {}) as (connection, _):
             yield connection
 
     @contextmanager
@@ -156,7 +156,7 @@ class PostgresDatabase:
     @contextmanager
     def door(self, mode: Mode) -> Iterator[Connection]:
         """As ``directory``, of the connections that work never takes; for a moment only."""
-        begun = self._transaction(DIRECTORY, mode, _ENTER_ALL, {}, is_at_door=True)
+        begun = self._transaction(DIRECTORY, mode, ENTER_ALL, {}, is_at_door=True)
         with translated(), begun as (connection, _):
             yield connection
 

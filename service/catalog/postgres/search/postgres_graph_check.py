@@ -14,6 +14,7 @@ from psycopg import sql
 from service.arrays import Doubles
 from service.catalog.postgres.postgres_database import Connection
 from service.catalog.postgres.postgres_rows import select
+from service.catalog.postgres.search.postgres_nearest import use_graph
 
 QUERIES, HITS = 40, 10
 _EQUAL = 1e-6  # scores of copies may differ in the last digit
@@ -31,11 +32,6 @@ _SAMPLE = sql.SQL(
     """
 )
 _NEAREST = sql.SQL("SELECT half <#> %b AS d FROM {table} ORDER BY d LIMIT %s")
-_BY_GRAPH = (
-    "SELECT set_config('hnsw.ef_search', %s, true), "
-    "set_config('hnsw.iterative_scan', 'relaxed_order', true), "
-    "set_config('enable_sort', 'off', true), set_config('enable_indexscan', 'on', true)"
-)
 _BY_ROWS = (
     "SELECT set_config('enable_sort', 'on', true), set_config('enable_indexscan', 'off', true)"
 )
@@ -58,7 +54,7 @@ def graph_recall(connection: Connection, table: str, ef_search: int) -> float:
     named = {"table": sql.Identifier(table)}
     sample = connection.execute(_SAMPLE.format(**named), (QUERIES,), binary=True).fetchall()
     queries = [row["half"] for row in sample]
-    select(connection, _BY_GRAPH, str(ef_search))
+    use_graph(connection, ef_search)
     found = [_distances(connection, query, named) for query in queries]
     select(connection, _BY_ROWS)
     nearest = [_distances(connection, query, named) for query in queries]

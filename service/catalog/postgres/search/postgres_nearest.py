@@ -175,18 +175,6 @@ class NearestSearch:
 
     # approximate ------------------------------------------------------------------------------
 
-    def prepare(self, ef_search: int) -> None:
-        """Settings of the transaction for ``near``."""
-        # Without iterative scans an index answers ef_search rows at most, and fewer when some
-        # were deleted.
-        self.connection.execute(
-            "SELECT set_config('hnsw.ef_search', %s, true), "
-            "set_config('hnsw.iterative_scan', 'relaxed_order', true), "
-            # For some hundred rows the planner would compare all vectors and sort.
-            "set_config('enable_sort', 'off', true)",
-            (str(ef_search),),
-        )
-
     def near(self, part: Part, count: int, *, k: int, where: Fragment | None = None) -> Scored:
         """The k best of about ``count`` nearest rows of a partition that pass ``where``."""
         nearest = fragment(
@@ -281,6 +269,19 @@ def ef_search_of(rows: int, count: int) -> int:
     """How wide to search a graph of so many rows for ``count`` of them."""
     least = EF_SEARCH if rows <= LARGE_ROWS else LARGE_EF_SEARCH
     return min(MAX_EF_SEARCH, max(least, 2 * count))
+
+
+def use_graph(connection: Connection, ef_search: int) -> None:
+    """Settings of the transaction for the nearest rows by a graph."""
+    # Without iterative scans an index answers ef_search rows at most, and fewer when some
+    # were deleted.
+    connection.execute(
+        "SELECT set_config('hnsw.ef_search', %s, true), "
+        "set_config('hnsw.iterative_scan', 'relaxed_order', true), "
+        # For some hundred rows the planner would compare all vectors and sort.
+        "set_config('enable_sort', 'off', true)",
+        (str(ef_search),),
+    )
 
 
 def best_of(parts: Sequence[Scored], k: int) -> NearestRows:

@@ -32,6 +32,7 @@ from service.catalog.postgres.search.postgres_nearest import (
     best_of,
     constant,
     ef_search_of,
+    use_graph,
 )
 from service.catalog.vector_search import NearestRows, require_same_encoder
 from service.errors import CatalogFailure, InputError
@@ -124,7 +125,7 @@ class PostgresRanking:
     def _unfiltered(self, search: NearestSearch, part: Part, k: int) -> NearestRows:
         tail = self._tail(search, part, k)
         for count in _counts(part, k + SLACK):
-            search.prepare(ef_search_of(part.rows, count))
+            use_graph(search.connection, ef_search_of(part.rows, count))
             near = search.near(part, count, k=count)
             if len(near.row_ids_N) == count and not near.are_copies:
                 self.is_exact = False
@@ -138,7 +139,7 @@ class PostgresRanking:
         wanted = PASSING_PER_HIT * k
         tail = self._tail(search, part, k)
         for count in _counts(part, max(EF_SEARCH, NEAR_PER_HIT * k)):
-            search.prepare(ef_search_of(part.rows, count))
+            use_graph(search.connection, ef_search_of(part.rows, count))
             near = search.near(part, count, k=wanted, where=where)
             if len(near.row_ids_N) >= wanted and not near.are_copies:
                 self.is_exact = False

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import DictRow
 
-from service.catalog.postgres.postgres_database import Connection, PostgresDatabase
+from service.catalog.postgres.postgres_database import ENTER_ALL, Connection, PostgresDatabase
 from service.catalog.postgres.postgres_rows import first, select
 from service.catalog.postgres.search.postgres_graph_check import graph_recall
 from service.catalog.postgres.search.postgres_nearest import ef_search_of
@@ -164,7 +164,7 @@ class PartitionBuilder:
         self._go_on()
         # On this connection, because ``cancel`` ends the statement that runs on it.
         with connection.transaction():
-            select(connection, "SELECT set_config('app.workspace', '*', true)")
+            select(connection, ENTER_ALL)
             return graph_recall(connection, f"search_build_{part}", ef_search_of(rows, 0))
 
     def _extend(self, connection: Connection, part: int) -> int:
