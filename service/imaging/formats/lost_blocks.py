@@ -42,10 +42,13 @@ def _is_apart(data: bytes, start: int, stop: int) -> bool:
     return any(before) and (any(after) or stop == len(data))
 
 
-def without_lost_end(data: bytes) -> bytes:
-    """The file as far as it was written, where the rest of the space for it is zeros."""
+def without_lost_end(data: bytes) -> tuple[bytes, list[Span]]:
+    """The file as far as it was written, the rest of its space being zeros, and the lost blocks."""
     blocks = lost_blocks(data)
-    return data[: blocks[-1][0]] if blocks and blocks[-1][1] == len(data) else data
+    if blocks and blocks[-1][1] == len(data):
+        start, _ = blocks.pop()
+        return data[:start], blocks
+    return data, blocks
 
 
 def hits(blocks: Sequence[Span], start: int, stop: int) -> bool:

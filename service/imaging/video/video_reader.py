@@ -15,7 +15,7 @@ from service.errors import CorruptImage, UnsupportedFormat
 from service.imaging.formats.file_type import container_of
 from service.imaging.formats.frames import Correction, DecodedFrame, ImageInfo
 from service.imaging.formats.limits import DecodeLimits, check_length, check_size, check_time
-from service.imaging.formats.lost_blocks import lost_blocks, without_lost_end
+from service.imaging.formats.lost_blocks import without_lost_end
 from service.imaging.formats.sampling import FrameSelector
 from service.imaging.pixel_data.lost_data import FILLING
 from service.imaging.video.capture import Capture, marked_progressive, packets
@@ -87,8 +87,8 @@ class VideoReader:
         has_lost_blocks: bool = False,
     ) -> None:
         self._limits = limits
-        data = without_lost_end(data)
-        has_lost_blocks = has_lost_blocks or bool(lost_blocks(data))
+        data, blocks = without_lost_end(data)
+        has_lost_blocks = has_lost_blocks or bool(blocks)
         self._container = container_of(data)
         self._mp4 = read_mp4(data) if self._container == "mp4" else None
         if self._mp4 is not None:
